@@ -1,0 +1,1 @@
+"""How to talk to a model family: prompts, tool calls, final answers, coordinate frame."""

@@ -1,0 +1,78 @@
+"""Reading a model's turn: a tool call in `<tool_call>{...}</tool_call>`, or a final answer in `\\boxed{}`."""
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from lookless.episode import LookOutcome
+
+OPEN = "<tool_call>"
+CLOSE = "</tool_call>"
+MAX_CALL_CHARS = 2000
+"""Longer calls are malformed; nothing that parses a model's text may cost much."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A well-formed call of any name with any arguments."""
+
+    name: str
+    arguments: Any
+
+
+def parse_tool_call(text: str) -> ToolCall | LookOutcome | None:
+    """Return the first tool call of a model's turn.
+
+    Returns:
+        None if the turn has no `<tool_call>`; `LookOutcome.MALFORMED` if it has one that is not
+        exactly one JSON object with a string `name` and `arguments`; else the call. Text before the
+        call is ignored (it is the reasoning), and so is text after it. A missing `</tool_call>` is
+        malformed.
+
+    Example:
+        >>> parse_tool_call('<tool_call>{"name": "zoom_in", "arguments": {}}</tool_call>')
+        ToolCall(name='zoom_in', arguments={})
+        >>> parse_tool_call("no call") is None
+        True
+    """
+    start = text.find(OPEN)
+    if start < 0:
+        return None
+    end = text.find(CLOSE, start)
+    body = text[start + len(OPEN) : end]
+    if end < 0 or len(body) > MAX_CALL_CHARS:
+        return LookOutcome.MALFORMED
+    try:
+        call = json.loads(body)
+    except (ValueError, RecursionError):
+        return LookOutcome.MALFORMED
+    if (
+        not isinstance(call, dict)
+        or set(call) != {"name", "arguments"}
+        or not isinstance(call["name"], str)
+    ):
+        return LookOutcome.MALFORMED
+    return ToolCall(call["name"], call["arguments"])
+
+
+_BOXED = re.compile(r"\\boxed\s*\{")
+
+
+def extract_boxed(text: str) -> str | None:
+    r"""Return the content of the last complete `\boxed{...}`, braces balanced, or None.
+
+    What a model thinks (`<think>...</think>`) is not an answer and is left out.
+
+    Example:
+        >>> extract_boxed(r"so \boxed{A} or rather \boxed{\text{B}}")
+        '\\text{B}'
+    """
+    spoken = re.sub(r"<think>.*?(</think>|\Z)", "", text, flags=re.DOTALL)
+    for match in reversed(list(_BOXED.finditer(spoken))):
+        depth = 1
+        for position in range(match.end(), len(spoken)):
+            depth += {"{": 1, "}": -1}.get(spoken[position], 0)
+            if depth == 0:
+                return spoken[match.end() : position].strip()
+    return None

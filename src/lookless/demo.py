@@ -1,0 +1,286 @@
+"""The whole method in one run: SFT from the base, RL, and evaluation on held-out questions."""
+
+import json
+import random
+import resource
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+
+from lookless.episode import Mode, Question
+from lookless.evaluation.evaluate import Answered, evaluate, protocol_hash, summary
+from lookless.images import SourceCache
+from lookless.lookworld.base import load_base
+from lookless.lookworld.dataset import Split, WorldQuestion, export, questions
+from lookless.lookworld.trajectories import Mixture, demonstrate
+from lookless.policies.hf import HfPolicy
+from lookless.rollout import Limits
+from lookless.runs import append_jsonl, open_run, read_jsonl, write_json
+from lookless.training.records import answered_record, group_record
+from lookless.training.rl import RlConfig, ScoredGroup, rl
+from lookless.training.sft import SftConfig, sft
+from lookless.vlm import VLM
+
+COMPARED: dict[str, str] = {
+    "accuracy_reward": "accuracy",
+    "pixel_reasoner": "pixel_reasoner",
+    "deepeyes": "deepeyes",
+    "hdpo": "hdpo",
+}
+"""Names in the result of the other rewards, and the rewards."""
+
+
+class DemoConfig(BaseModel):
+    """Settings of the demo; the defaults are what `make demo` runs."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seed: int = 0
+    sft_questions: int = Field(3000, ge=1)
+    rl_questions: int = Field(1500, ge=1)
+    eval_questions: int = Field(800, ge=1)
+    """Of the test split, and as many of the shifted one."""
+    mixture: Mixture = Mixture()
+    sft: SftConfig = SftConfig()
+    rl: RlConfig = RlConfig()
+    compare: tuple[str, ...] = ()
+    """Other rewards to train from the same SFT checkpoint, by their names in COMPARED."""
+
+
+class Progress(Protocol):
+    """Shows how far a stage has come."""
+
+    def __call__(self, title: str, total: int) -> "AbstractContextManager[Step]":
+        """Begin a stage of `total` steps."""
+
+
+Step = Callable[[int, str], None]
+"""Called with the steps done so far and what to show beside them."""
+
+
+@dataclass
+class Data:
+    """The demo's questions, exported to disk."""
+
+    sft_worlds: list[WorldQuestion]
+    sft: list[Question]
+    rl: list[Question]
+    test: list[Question]
+    shifted: list[Question]
+
+
+def run_demo(out: Path, config: DemoConfig, progress: Progress, *, resume: bool = False) -> dict[str, Any]:
+    """Run all stages that `out` does not hold yet; return the content of results.json.
+
+    Raises:
+        RunError: If `out` exists and may not be continued.
+    """
+    open_run(out, config.model_dump(mode="json"), resume=resume)
+    clock = Clock(out / "seconds.json")
+    data = make_data(out / "data", config, progress)
+    sources = SourceCache()
+    vlm = load_base()
+    with clock("sft"):
+        sft_stage(vlm, out / "sft", data, sources, config, progress)
+    trained = {"rgrl": config.rl} | {name: baseline(config.rl, COMPARED[name]) for name in config.compare}
+    for name, settings in trained.items():
+        with clock(name):
+            rl_stage(out / "sft", out / name, data.rl, sources, settings, config.seed, progress)
+    with clock("eval"):
+        plans = [("never", "rgrl", Mode.PROHIBITED), ("always", "rgrl", Mode.FORCED), ("sft", "sft", Mode.ADAPTIVE)]
+        plans += [(name, name, Mode.ADAPTIVE) for name in trained]
+        policies: dict[str, Any] = {}
+        shifted: dict[str, Any] = {}
+        for name, checkpoint, mode in plans:
+            folder = out / checkpoint / "checkpoint"
+            policies[name] = eval_stage(folder, out / "eval" / f"{name}.jsonl", data.test, mode, sources, config, progress)
+            shifted[name] = eval_stage(
+                folder, out / "eval" / f"{name}.shifted.jsonl", data.shifted, mode, sources, config, progress
+            )
+    settings = {"max_looks": config.rl.max_looks, "max_turn_tokens": config.rl.max_turn_tokens, "temperature": 0}
+    results = {
+        "n": len(data.test),
+        "oracle_look_rate": sum(bool(q.needs_look) for q in data.test) / len(data.test),
+        "protocol": protocol_hash(data.test, settings),
+        "seed": config.seed,
+        "seconds": clock.seconds | {"total": sum(clock.seconds.values())},
+        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "policies": policies,
+        "shifted": {
+            "n": len(data.shifted),
+            "oracle_look_rate": sum(bool(q.needs_look) for q in data.shifted) / len(data.shifted),
+            "protocol": protocol_hash(data.shifted, settings),
+            "policies": shifted,
+        },
+    }
+    write_json(out / "results.json", results)
+    return results
+
+
+class Clock:
+    """Adds up the seconds of each stage over interruptions, in a file."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.seconds: dict[str, float] = {}
+        if file.exists():
+
+            self.seconds = json.loads(file.read_text())
+
+    def __call__(self, stage: str) -> "Clock":
+        """Name the stage that the `with` block measures."""
+        self.stage = stage
+        return self
+
+    def __enter__(self) -> None:
+        """Start measuring."""
+        self.began = time.perf_counter()
+
+    def __exit__(self, *error: object) -> None:
+        """Add what was measured."""
+        spent = time.perf_counter() - self.began
+        self.seconds[self.stage] = round(self.seconds.get(self.stage, 0.0) + spent, 1)
+        write_json(self.file, self.seconds)
+
+
+def make_data(folder: Path, config: DemoConfig, progress: Progress) -> Data:
+    """Draw the demo's scenes and questions; what is on disk already is kept."""
+    sft_worlds = list(questions(Split.TRAIN, config.sft_questions, config.seed))
+    first_free = 1 + int(sft_worlds[-1].scene_id.rsplit("-", 1)[1])
+    rl_worlds = list(questions(Split.TRAIN, config.rl_questions, config.seed, first_free))
+    test = list(questions(Split.TEST, config.eval_questions, config.seed))
+    shifted = list(questions(Split.SHIFTED, config.eval_questions, config.seed))
+    total = len(sft_worlds) + len(rl_worlds) + len(test) + len(shifted)
+    done = 0
+    with progress("LookWorld", total) as step:
+
+        def count() -> None:
+            nonlocal done
+            done += 1
+            step(done, "")
+
+        parts = [
+            export(folder / name, worlds, progress=count)
+            for name, worlds in (("sft", sft_worlds), ("rl", rl_worlds), ("test", test), ("shifted", shifted))
+        ]
+    return Data(sft_worlds, *parts)
+
+
+def sft_stage(
+    vlm: VLM, folder: Path, data: Data, sources: SourceCache, config: DemoConfig, progress: Progress
+) -> None:
+    """Train the base on demonstrations, unless `folder` holds the checkpoint already."""
+    if (folder / "checkpoint" / "config.json").exists():
+        return
+    folder.mkdir(exist_ok=True)
+    (folder / "metrics.jsonl").unlink(missing_ok=True)
+    torch.manual_seed(config.seed)
+    shown = demonstrate(vlm.chat, data.sft_worlds, data.sft, sources, config.seed, config.mixture)
+    images = [sources.get(question.image) for question in data.sft]
+    per_epoch = -(-len(shown) // config.sft.batch)
+    with progress("SFT", config.sft.epochs * per_epoch) as step:
+
+        def log(metrics: dict[str, float]) -> None:
+            append_jsonl(folder / "metrics.jsonl", metrics)
+            step(int(metrics["step"]), f"loss {metrics['loss']:.3f}")
+
+        sft(vlm, [r for _, r in shown], images, config.sft, config.seed, log)
+    save_checkpoint(vlm, folder / "checkpoint")
+
+
+def save_checkpoint(vlm: VLM, folder: Path) -> None:
+    """Write a checkpoint folder that is there as a whole or not at all."""
+    part = folder.with_name(folder.name + ".part")
+    vlm.save(part)
+    part.rename(folder)
+
+
+def rl_stage(
+    start: Path,
+    folder: Path,
+    queries: Sequence[Question],
+    sources: SourceCache,
+    config: RlConfig,
+    seed: int,
+    progress: Progress,
+) -> None:
+    """Train the SFT checkpoint by RL, from where `folder` was left."""
+    if (folder / "checkpoint" / "config.json").exists():
+        return
+    folder.mkdir(exist_ok=True)
+    vlm = VLM.load(start / "checkpoint")
+    state_file, metrics_file, rollouts_file = (folder / n for n in ("state.pt", "metrics.jsonl", "rollouts.jsonl"))
+    resumed_at = torch.load(state_file, weights_only=True)["step"] if state_file.exists() else 0
+    for file in (metrics_file, rollouts_file):
+        keep_steps(file, resumed_at)
+    with progress(f"RL, {config.reward} reward", config.steps) as step:
+
+        def log(metrics: dict[str, Any], groups: list[ScoredGroup]) -> None:
+            append_jsonl(metrics_file, metrics)
+            for one in random.Random(metrics["step"]).sample(groups, min(2, len(groups))):
+                append_jsonl(rollouts_file, {"step": metrics["step"]} | group_record(one))
+            shown = {
+                "acc": metrics.get("accuracy/adaptive"),
+                "look": metrics.get("look_rate/adaptive"),
+                "needed": metrics.get("look_rate/adaptive/needed"),
+                "not": metrics.get("look_rate/adaptive/not_needed"),
+                "reward": metrics.get("reward/adaptive"),
+            }
+            step(metrics["step"], " ".join(f"{k} {v:.2f}" for k, v in shown.items() if v is not None))
+
+        rl(vlm, queries, sources, config, seed, state_file, log)
+    save_checkpoint(vlm, folder / "checkpoint")
+    state_file.unlink(missing_ok=True)
+
+
+def keep_steps(file: Path, last: int) -> None:
+    """Cut a log back to the steps that a resumed run has behind it."""
+    if not file.exists():
+        return
+    rows = [row for row in read_jsonl(file) if row["step"] <= last]
+    file.unlink()
+    for row in rows:
+        append_jsonl(file, row)
+
+
+def baseline(config: RlConfig, reward: str) -> RlConfig:
+    """Return the same RL with another reward: as many rollouts, all of them adaptive."""
+    rollouts = config.forced + config.prohibited + config.adaptive
+    changes = {"reward": reward, "reward_settings": {}, "forced": 0, "prohibited": 0, "adaptive": rollouts}
+    return RlConfig(**{**config.model_dump(), **changes, "decision_weight": 0.0})
+
+
+def eval_stage(
+    checkpoint: Path,
+    file: Path,
+    asked: Sequence[Question],
+    mode: Mode,
+    sources: SourceCache,
+    config: DemoConfig,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Answer all questions greedily, write a record of each to `file`, return the summary."""
+    summary_file = file.with_suffix(".summary.json")
+    if summary_file.exists():
+
+        loaded: dict[str, Any] = json.loads(summary_file.read_text())
+        return loaded
+    file.parent.mkdir(exist_ok=True)
+    vlm = VLM.load(checkpoint)
+    limits = Limits(max_looks=config.rl.max_looks, max_turn_tokens=config.rl.max_turn_tokens)
+    with progress(f"evaluating {file.stem}", len(asked)) as step:
+        answered: list[Answered] = evaluate(
+            HfPolicy(vlm, temperature=0), asked, mode, sources, limits, progress=lambda n: step(n, "")
+        )
+    file.unlink(missing_ok=True)
+    for one in answered:
+        append_jsonl(file, answered_record(one))
+    result = summary(answered)
+    write_json(summary_file, result)
+    return result

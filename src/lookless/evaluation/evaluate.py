@@ -1,0 +1,109 @@
+"""Answering a set of questions with one policy in one mode, and what came of it."""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lookless.episode import Mode, Question, Rollout
+from lookless.evaluation.statistics import Confusion, cluster_interval
+from lookless.grading import grade
+from lookless.images import SourceCache
+from lookless.policies.policy import Policy
+from lookless.rollout import Limits, rollout
+
+
+@dataclass(frozen=True)
+class Answered:
+    """One question with its rollout and grade."""
+
+    question: Question
+    rollout: Rollout
+    grade: float | None
+
+
+def evaluate(
+    policy: Policy,
+    questions: Sequence[Question],
+    mode: Mode,
+    sources: SourceCache,
+    limits: Limits,
+    batch: int = 96,
+    progress: Callable[[int], None] = lambda done: None,
+) -> list[Answered]:
+    """Return every question's rollout in one mode, in order.
+
+    Args:
+        policy: Who answers; greedy if its temperature is 0.
+        questions: What is asked.
+        mode: Of the prompt.
+        sources: Opens the images.
+        limits: Of each episode.
+        batch: Questions under way at once.
+        progress: Called with the number of questions done after each batch.
+    """
+    answered: list[Answered] = []
+    for start in range(0, len(questions), batch):
+        part = questions[start : start + batch]
+        rollouts = rollout(policy, [(question, mode) for question in part], sources, limits)
+        answered += [Answered(q, r, grade(q, r)) for q, r in zip(part, rollouts, strict=True)]
+        progress(len(answered))
+    return answered
+
+
+def summary(answered: Sequence[Answered]) -> dict[str, Any]:
+    """Return a policy's row of the result table.
+
+    Undecidable grades are counted in `undecided` and left out of the accuracy. `necessity` compares
+    executed looks with the ground truth and is None where the data does not know it.
+    """
+    decided = [(a, a.grade) for a in answered if a.grade is not None]
+    count = max(len(answered), 1)
+    truths = [a.question.needs_look for a in answered]
+    necessity = None
+    if answered and all(truth is not None for truth in truths):
+        confusion = Confusion.of([a.rollout.is_used for a in answered], [bool(t) for t in truths])
+        necessity = {
+            "precision": confusion.precision,
+            "recall": confusion.recall,
+            "f1": confusion.f1,
+            "mcc": confusion.mcc,
+        }
+    return {
+        "accuracy": sum(g for _, g in decided) / max(len(decided), 1),
+        "accuracy_ci": list(
+            cluster_interval([g for _, g in decided], [str(a.question.image) for a, _ in decided])
+        ),
+        "look_rate": sum(a.rollout.is_used for a in answered) / count,
+        "attempted_look_rate": sum(bool(a.rollout.looks) for a in answered) / count,
+        "looks_per_sample": sum(a.rollout.executed_looks for a in answered) / count,
+        "visual_tokens_per_sample": sum(a.rollout.visual_tokens for a in answered) / count,
+        "generated_tokens_per_sample": sum(a.rollout.sampled_tokens for a in answered) / count,
+        "seconds_per_sample": sum(a.rollout.seconds for a in answered) / count,
+        "undecided": len(answered) - len(decided),
+        "necessity": necessity,
+    }
+
+
+def breakdown(answered: Sequence[Answered], key: Callable[[Question], str]) -> dict[str, Any]:
+    """Return n, accuracy, look rate and need rate of each class of questions."""
+    classes: dict[str, list[Answered]] = {}
+    for one in answered:
+        classes.setdefault(key(one.question), []).append(one)
+    return {
+        name: {
+            "n": len(part),
+            "accuracy": sum(a.grade or 0.0 for a in part) / len(part),
+            "look_rate": sum(a.rollout.is_used for a in part) / len(part),
+            "need_rate": sum(bool(a.question.needs_look) for a in part) / len(part),
+        }
+        for name, part in sorted(classes.items())
+    }
+
+
+def protocol_hash(questions: Sequence[Question], settings: dict[str, Any]) -> str:
+    """Return 12 hex digits that two results must share to be compared in one table."""
+    asked = [[q.id, q.text, q.answer] for q in questions]
+    text = json.dumps([asked, settings], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -1,0 +1,31 @@
+"""Exact match after normalisation."""
+
+import re
+
+from lookless.episode import Question, Rollout, StopReason
+
+
+def exact_match(answer: str, reference: str) -> float:
+    r"""Return 1.0 if two short answers say the same, else 0.0.
+
+    Case, surrounding white space and full stops, and a LaTeX `\text{}` around the answer do not count.
+
+    Example:
+        >>> exact_match(" \\text{Left}. ", "left")
+        1.0
+        >>> exact_match("K7", "K8")
+        0.0
+    """
+    return float(_normal(answer) == _normal(reference))
+
+
+def _normal(text: str) -> str:
+    bare = re.sub(r"\\text\s*\{(.*)\}", r"\1", text.strip(), flags=re.DOTALL)
+    return " ".join(bare.casefold().split()).strip(". ")
+
+
+def grade(question: Question, rollout: Rollout) -> float | None:
+    """Return a rollout's grade in 0..1; no answer is wrong, a fault of the infrastructure is None."""
+    if rollout.stop is StopReason.FAULT:
+        return None
+    return 0.0 if rollout.answer is None else exact_match(rollout.answer, question.answer)

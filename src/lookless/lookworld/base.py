@@ -1,0 +1,54 @@
+"""The base weights that ship with the package: the tiny VLM's perception, without any policy."""
+
+from importlib import resources
+from pathlib import Path
+
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+
+from lookless.chat import tiny as dialect
+from lookless.lookworld.pretrain_language import pretrain_language
+from lookless.lookworld.pretrain_vision import pretrain_vision
+from lookless.lookworld.tiny import MERGE, PATCH, VIEW_PX, new_tiny_model, tiny_config
+from lookless.lookworld.tokenizer import SPECIAL, VOCAB_SIZE, train_tokenizer
+from lookless.vlm import VLM
+
+MIN_VIEW_PX = 126
+"""Small crops are enlarged to at least the square of this; just under 128, which rounding up gives."""
+
+
+def base_folder() -> Path:
+    """Return the folder of the shipped checkpoint."""
+    return Path(str(resources.files("lookless.lookworld"))) / "base"
+
+
+def load_base() -> VLM:
+    """Return the shipped base model."""
+    return VLM.load(base_folder())
+
+
+def new_base(seed: int) -> VLM:
+    """Return an untrained tiny VLM with its tokenizer and image processor."""
+    tokenizer = train_tokenizer()
+    ids = {token: tokenizer.convert_tokens_to_ids(token) for token in SPECIAL}
+    processor = Qwen2VLImageProcessorPil(
+        size={"shortest_edge": MIN_VIEW_PX**2, "longest_edge": VIEW_PX**2},
+        patch_size=PATCH,
+        merge_size=MERGE,
+        temporal_patch_size=2,
+        image_mean=[0.5] * 3,
+        image_std=[0.5] * 3,
+    )
+    model = new_tiny_model(tiny_config(VOCAB_SIZE, ids), seed)
+    return VLM(model, processor, dialect.dialect(tokenizer, processor))
+
+
+def train_base(
+    out: Path, seed: int = 0, vision_steps: int = 7000, language_steps: int = 3000
+) -> None:
+    """Train base weights anew: vision patch by patch, then language; an interrupted run resumes.
+
+    The checkpoint lies in `out`/checkpoint, the logs in `out`/vision.jsonl and `out`/language.jsonl.
+    """
+    vlm = new_base(seed)
+    heads = pretrain_vision(vlm.model, out, vision_steps, seed=seed)
+    pretrain_language(vlm, heads, out, language_steps, seed=seed)

@@ -1,0 +1,217 @@
+"""Stage 2 of the base weights: the language model learns to say what the vision tower sees.
+
+Perception only: where the target of a question lies and how large its detail is; the answer, where the
+overview shows it; the answer from a crop. No tool call and no decision whether to look is ever trained.
+"""
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import nn
+from torch.utils.data import DataLoader, IterableDataset
+
+from lookless.frames import Box, Frame, View
+from lookless.lookworld import questions as q
+from lookless.lookworld import speech
+from lookless.lookworld.backgrounds import TRAIN_BACKGROUNDS
+from lookless.lookworld.pretrain_vision import (
+    SOURCE_PX, PatchHeads, joined, optimizers, patch_labels, patch_loss, schedule,
+)  # fmt: skip
+from lookless.lookworld.render import render
+from lookless.lookworld.scene import Scene, SceneStyle, sample_scene
+from lookless.lookworld.tiny import VIEW_PX
+from lookless.vlm import VLM, Segment
+
+ASK_WHERE = "Where is it?"
+ASK_WHAT = "What is it?"
+QUESTIONS = 5
+MAX_CROPS = 3
+PATCH_WEIGHT = 0.3
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """One scene's conversation: tokens, which of them are learned, and the images among them."""
+
+    token_ids: list[int]
+    is_learned: list[bool]
+    images: list[Image.Image]
+    labels: dict[str, torch.Tensor]
+    """What the patches of the images show."""
+
+
+def crop_view(vlm: VLM, scene: Scene, box: q.Box) -> tuple[View, Image.Image]:
+    """Return the view that a look at `box` (units) would give, rendered without the whole scene."""
+    left, top, right, bottom = (round(v * SOURCE_PX) for v in box)
+    region = (left / SOURCE_PX, top / SOURCE_PX, right / SOURCE_PX, bottom / SOURCE_PX)
+    width, height = vlm.chat.budget.resized(right - left, bottom - top)
+    view = View(Box(left, top, right, bottom, Frame.SOURCE), width, height)
+    pixels = render(scene, SOURCE_PX, region).resize((width, height), Image.Resampling.BICUBIC)
+    return view, pixels
+
+
+def jittered(box: q.Box, rng: np.random.Generator) -> q.Box:
+    """Return a look's box as a model would speak it: rounded, and off by up to a step at each side."""
+    steps = [round(v * 1000 / speech.STEP) + int(rng.integers(-1, 2)) for v in box]
+    left, top, right, bottom = (min(max(s, 0), 1000 // speech.STEP) * speech.STEP / 1000 for s in steps)
+    return left, top, max(right, left + 0.05), max(bottom, top + 0.05)
+
+
+def sample_lesson(vlm: VLM, rng: np.random.Generator) -> Lesson:
+    """Return a conversation about a random scene."""
+    scene = sample_scene(rng, SceneStyle(), TRAIN_BACKGROUNDS)
+    while not scene.signs:
+        scene = sample_scene(rng, SceneStyle(), TRAIN_BACKGROUNDS)
+    if rng.random() < 0.25:
+        overview = render(scene, SOURCE_PX).resize((VIEW_PX, VIEW_PX), Image.Resampling.BICUBIC)
+    else:
+        overview = render(scene, VIEW_PX, oversample=4)
+    asked = [q.detail_question(s, rng) for s in scene.signs]
+    asked += [q.overview_question(scene, rng) for _ in range(2)]
+    order = [asked[k] for k in rng.permutation(len(asked))[:QUESTIONS]]
+    chat = vlm.chat
+    view = View(Box(0, 0, SOURCE_PX, SOURCE_PX, Frame.SOURCE), VIEW_PX, VIEW_PX)
+    ids = chat.prefix(view, order[0].text)
+    learned = [False] * len(ids)
+    images = [overview]
+    labels = [patch_labels(scene, (0.0, 0.0, 1.0, 1.0), overview.size)]
+
+    def say(tokens: list[int], is_learned: bool) -> None:
+        ids.extend(tokens)
+        learned.extend([is_learned] * len(tokens))
+
+    open_user, open_model = "\n<|im_start|>user\n", "<|im_end|>\n<|im_start|>assistant\n"
+    for number, question in enumerate(order):
+        if number:
+            say(chat.encode(open_user + question.text), False)
+        say(chat.encode(f"\n{ASK_WHERE}{open_model}"), False)
+        say([*chat.encode(speech.thought(scene, question, VIEW_PX)), chat.end_id], True)
+        is_small = question.needs_look(VIEW_PX)
+        if is_small or (question.kind != "overview" and rng.random() < 0.3):
+            if len(images) > MAX_CROPS:
+                continue
+            crop, pixels = crop_view(vlm, scene, jittered(speech.look_box(question), rng))
+            images.append(pixels)
+            region = tuple(v / SOURCE_PX for v in crop.region.coordinates)
+            labels.append(patch_labels(scene, (region[0], region[1], region[2], region[3]), pixels.size))
+            say(chat.observation(crop), False)
+        else:
+            say(chat.encode(f"{open_user}{ASK_WHAT}{open_model}"), False)
+        say([*chat.encode(f"\\boxed{{{question.answer}}}"), chat.end_id], True)
+    return Lesson(ids, learned, images, joined(labels))
+
+
+class Lessons(IterableDataset[list[Lesson]]):
+    """An endless stream of batches, a pure function of `seed` and the step."""
+
+    def __init__(self, vlm: VLM, seed: int, batch: int, first_step: int, steps: int) -> None:
+        self.vlm, self.seed, self.batch = vlm, seed, batch
+        self.first_step, self.steps = first_step, steps
+
+    def __iter__(self) -> Iterator[list[Lesson]]:
+        for step in range(self.first_step, self.steps):
+            rng = np.random.default_rng([self.seed, 2, step])
+            yield [sample_lesson(self.vlm, rng) for _ in range(self.batch)]
+
+
+def lesson_loss(
+    vlm: VLM, heads: PatchHeads, lessons: list[Lesson]
+) -> tuple[torch.Tensor, dict[str, float]]:
+    """Return the loss, and accuracies of answers, of other tokens and of the patches' heads.
+
+    The mean cross-entropy of the learned tokens, plus PATCH_WEIGHT times what the patches should say.
+    """
+    features = vlm.image_features([image for lesson in lessons for image in lesson.images])
+    rows, start = [], 0
+    for lesson in lessons:
+        rows.append(Segment(lesson.token_ids, features[start : start + len(lesson.images)]))
+        start += len(lesson.images)
+    hidden_BTD, mask_BT, _ = vlm.forward(rows)
+    width = mask_BT.shape[1]
+    ids_BT = torch.zeros(mask_BT.shape, dtype=torch.long)
+    learned_BT = torch.zeros(mask_BT.shape, dtype=torch.bool)
+    for b, lesson in enumerate(lessons):
+        ids_BT[b, : len(lesson.token_ids)] = torch.tensor(lesson.token_ids)
+        learned_BT[b, : len(lesson.token_ids)] = torch.tensor(lesson.is_learned)
+    target = learned_BT[:, 1:]
+    logits = vlm.logits(hidden_BTD[:, : width - 1][target])
+    wanted = ids_BT[:, 1:][target]
+    names = lessons[0].labels
+    labels = {name: torch.cat([lesson.labels[name] for lesson in lessons]) for name in names}
+    patches, patch_stats = patch_loss(heads(torch.cat([f.tokens_ND for f in features])), labels)
+    loss = F.cross_entropy(logits, wanted)
+    is_right = logits.argmax(-1) == wanted
+    # The token after `\boxed{` is the answer's first.
+    boxed = vlm.chat.encode("\\boxed{")[0]
+    is_answer = (ids_BT[:, :-1] == boxed)[target]
+    stats = {
+        **{f"patch_{name}": value for name, value in patch_stats.items()},
+        "loss": loss.item(),
+        "answer": is_right[is_answer].float().mean().item(),
+        "other": is_right[~is_answer].float().mean().item(),
+    }
+    return loss + PATCH_WEIGHT * patches, stats
+
+
+def pretrain_language(
+    vlm: VLM,
+    heads: PatchHeads,
+    out: Path,
+    steps: int = 3000,
+    batch: int = 12,
+    lr: float = 2e-3,
+    vision_lr_factor: float = 0.3,
+    seed: int = 0,
+) -> None:
+    """Train the whole model in place; log to `out`/language.jsonl, resume from `out`/language.pt."""
+    tower = vlm.model.model.visual
+    text = nn.ModuleList([vlm.model.model.language_model])
+    groups = [(optimizers([text], lr), 1.0), (optimizers([tower, heads], lr), vision_lr_factor)]
+    opts = [(opt, factor) for pair, factor in groups for opt in pair]
+    out.mkdir(parents=True, exist_ok=True)
+    state_file, first = out / "language.pt", 0
+    if state_file.exists():
+        state = torch.load(state_file, weights_only=True)
+        first = state["step"]
+        for part, saved in zip((vlm.model, heads, *(o for o, _ in opts)), state["parts"], strict=True):
+            part.load_state_dict(saved)
+    lessons = DataLoader(
+        Lessons(vlm, seed, batch, first, steps),
+        batch_size=None,
+        num_workers=1,
+        prefetch_factor=4,
+        collate_fn=lambda batch: batch,
+    )
+    mean: dict[str, float] = {}
+    started = time.monotonic()
+    vlm.model.train()
+    for step, one in enumerate(lessons, start=first):
+        for opt, factor in opts:
+            for group in opt.param_groups:
+                group["lr"] = lr * factor * schedule(step, steps)
+        loss, stats = lesson_loss(vlm, heads, one)
+        for opt, _ in opts:
+            opt.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(vlm.model.parameters(), 1.0)
+        for opt, _ in opts:
+            opt.step()
+        for name, value in stats.items():
+            mean[name] = 0.98 * mean.get(name, value) + 0.02 * value
+        if (step + 1) % 50 == 0 or step + 1 == steps:
+            row = {"step": step + 1, "seconds": round(time.monotonic() - started, 1)}
+            row |= {name: round(value, 4) for name, value in mean.items()}
+            with (out / "language.jsonl").open("a") as log:
+                log.write(json.dumps(row) + "\n")
+        if (step + 1) % 250 == 0 or step + 1 == steps:
+            parts = [part.state_dict() for part in (vlm.model, heads, *(o for o, _ in opts))]
+            torch.save({"step": step + 1, "parts": parts}, state_file)
+            vlm.save(out / "checkpoint")
+    vlm.model.eval()

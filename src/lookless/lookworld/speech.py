@@ -1,0 +1,98 @@
+"""What the tiny VLM says and is told: the wording of its prompts, of its thoughts, and its boxes."""
+
+import math
+
+import numpy as np
+
+from lookless.lookworld.questions import Box, SceneQuestion
+from lookless.lookworld.scene import Scene
+
+STEP = 25
+"""Boxes are spoken in multiples of this, in 0..1000."""
+MIN_LOOK = 0.1
+"""Smallest side of a look in units."""
+NOT_THERE = "Not there.\n"
+"""Said after a look that does not show the evidence."""
+SIZES = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 28, 32, 40, 48, 56, 64)
+"""Detail sizes are spoken as the nearest of these, in pixels of the overview."""
+
+
+def spoken_box(box: Box) -> str:
+    """Return a box in units as `[x1, y1, x2, y2]` in 0..1000, rounded to STEP, never empty.
+
+    Example:
+        >>> spoken_box((0.1, 0.212, 0.3, 0.4))
+        '[100, 200, 300, 400]'
+    """
+    return "[" + ", ".join(str(round(v * 1000)) for v in rounded(box)) + "]"
+
+
+def rounded(box: Box) -> Box:
+    """Return a box in units moved to multiples of STEP within 0..1000, at least one step wide."""
+    steps = 1000 // STEP
+    left, top, right, bottom = (min(max(round(v * steps), 0), steps) for v in box)
+    left, top = min(left, steps - 1), min(top, steps - 1)
+    right, bottom = max(right, left + 1), max(bottom, top + 1)
+    return left / steps, top / steps, right / steps, bottom / steps
+
+
+def call(box: Box, image: int) -> str:
+    """Return the tool call that looks at `box`, in units of view `image`."""
+    arguments = f'{{"bbox_2d": {spoken_box(box)}, "image": {image}}}'
+    return f'<tool_call>\n{{"name": "zoom_in", "arguments": {arguments}}}\n</tool_call>'
+
+
+def spoken_size(pixels: float) -> str:
+    """Return the nearest of SIZES, in the logarithm."""
+    return str(min(SIZES, key=lambda s: abs(math.log(s / max(pixels, 0.5)))))
+
+
+def thought(scene: Scene, question: SceneQuestion, view_px: int) -> str:
+    """Return what the overview shows of the question's target: where it is and how large its detail.
+
+    The same for trajectories with and without a look, so that it says nothing of what follows.
+    """
+    size = spoken_size(question.detail * view_px)
+    if question.kind == "overview" and len(question.targets) != 2:
+        signs = sorted(scene.signs, key=lambda s: s.x)
+        return f"The signs are {', '.join(s.colour for s in signs)}. Detail {size} px."
+    by_colour = {sign.colour: sign for sign in scene.signs}
+    places = [f"The {c} sign is at {spoken_box(by_colour[c].corners)}." for c in question.targets]
+    return " ".join([*places, f"Detail {size} px."])
+
+
+def look_box(question: SceneQuestion) -> Box:
+    """Return the box in units that shows a question's evidence at the highest magnification."""
+    left = min(b[0] for b in question.boxes)
+    top = min(b[1] for b in question.boxes)
+    right = max(b[2] for b in question.boxes)
+    bottom = max(b[3] for b in question.boxes)
+    extent = max(right - left, bottom - top)
+    side = 1.2 * extent if question.kind == "overview" else look_side(extent)
+    return square_around((left + right) / 2, (top + bottom) / 2, side)
+
+
+def look_side(extent: float) -> float:
+    """Return the side in units of a look at something of `extent` units: four times as wide."""
+    return min(max(MIN_LOOK, 4 * extent), 1.0)
+
+
+def square_around(x: float, y: float, side: float) -> Box:
+    """Return a square of `side` units around a point, moved so that it lies inside the scene."""
+    side = min(side, 1.0)
+    left, top = (min(max(c - side / 2, 0.0), 1.0 - side) for c in (x, y))
+    return left, top, left + side, top + side
+
+
+def wrong_box(question: SceneQuestion, rng: np.random.Generator) -> Box:
+    """Return a box of a plausible size that shows none of the evidence."""
+    right_box = look_box(question)
+    for _ in range(50):
+        x, y = rng.uniform(0.1, 0.9, 2)
+        box = square_around(float(x), float(y), float(rng.uniform(MIN_LOOK, 0.25)))
+        if not any(
+            box[0] < b[2] and b[0] < box[2] and box[1] < b[3] and b[1] < box[3]
+            for b in (*question.boxes, right_box)
+        ):
+            return box
+    return (0.0, 0.0, MIN_LOOK, MIN_LOOK)

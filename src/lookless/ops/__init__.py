@@ -1,0 +1,1 @@
+"""Pixel operations: schema, validation, execution. One file per operation."""

@@ -1,0 +1,1 @@
+"""Who answers: anything that continues token sequences turn by turn."""

@@ -1,0 +1,65 @@
+"""What a rollout asks of a policy."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from lookless.chat.chatml import ChatML
+from lookless.episode import Mode, Question
+from lookless.picture import Picture
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """How one rollout begins: a prefix that many rollouts may share, and the rest."""
+
+    question: Question
+    mode: Mode
+    prefix: tuple[int, ...]
+    """System + image + question; rollouts with equal prefix and overview share its computation."""
+    overview: Picture
+    rest: tuple[int, ...]
+    """The mode's instruction and the opening of the model's turn."""
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What is appended to a rollout between two of the model's turns."""
+
+    token_ids: tuple[int, ...]
+    picture: Picture | None
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """One turn of the model."""
+
+    token_ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    """Of each token at the sampling temperature."""
+    is_ended: bool
+    """Whether the model ended its turn; False if the token limit did."""
+
+
+class Session(Protocol):
+    """A batch of rollouts under way."""
+
+    def step(self, appended: Mapping[int, Observation | None], max_tokens: int) -> dict[int, Sampled]:
+        """Return the next turn of some of the rollouts, by their index.
+
+        Args:
+            appended: The rollouts that go on, each with what is appended first (None in the first
+                turn). Rollouts left out are over: they may not come back.
+            max_tokens: Limit on the tokens of the turn.
+        """
+
+
+class Policy(Protocol):
+    """Something that answers."""
+
+    @property
+    def chat(self) -> ChatML:
+        """Return the dialect it speaks."""
+
+    def start(self, prompts: Sequence[Prompt]) -> Session:
+        """Begin a batch of rollouts."""

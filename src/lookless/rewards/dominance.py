@@ -1,0 +1,127 @@
+"""The check that being right always pays: no reward may rank a wrong rollout above a right one."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from itertools import product
+from pathlib import Path
+
+from lookless.episode import Group, Look, LookOutcome, Mode, Question, Rollout, StopReason
+from lookless.errors import ConfigError
+from lookless.necessity import Necessity
+from lookless.rewards.parts import RewardParts
+
+BoundReward = Callable[[Group, Necessity], list[RewardParts | None]]
+"""A reward function with its config filled in."""
+
+_MANY_LOOKS = 8
+_COMPANIONS = 56
+"""Makes a look share as low as 1/16 and any majority possible beside the compared rollouts."""
+_ROUNDING = 1e-9
+
+_EXECUTED = Look(LookOutcome.EXECUTED)
+_BEHAVIOURS: dict[str, tuple[Look, ...]] = {
+    "never looked": (),
+    "looked once": (_EXECUTED,),
+    f"looked {_MANY_LOOKS} times": (_EXECUTED,) * _MANY_LOOKS,
+    "made a malformed call": (Look(LookOutcome.MALFORMED),),
+}
+_COMPANIES: tuple[tuple[Look, ...] | None, ...] = (None, (), (_EXECUTED,))
+_NECESSITIES = (
+    Necessity(1.0, 1.0, 0.0, 4, 4, None),
+    Necessity(0.0, 0.0, 1.0, 4, 4, None),
+    Necessity(0.0, 0.5, 0.5, 4, 4, None),
+    Necessity(None, 0.5, 0.5, 4, 4, None),
+    Necessity(None, None, None, 0, 0, None),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """A wrong rollout that out-scores a right one of the same query and mode."""
+
+    mode: Mode
+    need: float | None
+    wrong: str
+    """What the wrong rollout did."""
+    wrong_total: float
+    right: str
+    right_total: float
+
+    @property
+    def excess(self) -> float:
+        """Return by how much the wrong rollout wins."""
+        return self.wrong_total - self.right_total
+
+
+def find_violation(reward: BoundReward) -> Violation | None:
+    """Return the worst violation of dominance over all enumerated cases; None if there is none.
+
+    Scores real groups: every mode; need 1, 0 and undecided, with the largest and with no gain;
+    wrong (grade 0) and right (grade 1) rollouts that never looked, looked once or 8 times, or
+    failed to call; beside them nobody, a looking majority or a majority that does not look. That
+    fixes the other facts a reward may use (agreement, obedience, format, look share). Not covered:
+    more than 8 looks, and other make-ups of a group.
+    """
+    violations = []
+    for mode, necessity, companions in product(Mode, _NECESSITIES, _COMPANIES):
+        group = _group(mode, companions)
+        rewards = reward(group, necessity)
+        n = len(_BEHAVIOURS)
+        wrong = zip(_BEHAVIOURS, rewards[:n], strict=True)
+        right = zip(_BEHAVIOURS, rewards[n : 2 * n], strict=True)
+        for (did_wrong, low), (did_right, high) in product(wrong, right):
+            if low is not None and high is not None:
+                violations.append(
+                    Violation(mode, necessity.need, did_wrong, low.total, did_right, high.total)
+                )
+    worst = max(violations, key=lambda violation: violation.excess, default=None)
+    return worst if worst is not None and worst.excess > _ROUNDING else None
+
+
+def check_dominance(name: str, reward: BoundReward) -> None:
+    """Raise unless every right rollout scores at least as much as every wrong one beside it.
+
+    Args:
+        name: The reward's name, for the message.
+        reward: The reward with its config filled in.
+
+    Raises:
+        ConfigError: Naming the worst pair of rollouts and their totals.
+    """
+    worst = find_violation(reward)
+    if worst is None:
+        return
+    need = "undecided" if worst.need is None else f"{worst.need:.0f}"
+    raise ConfigError(
+        f"reward {name} must never score a wrong rollout above a right one, got"
+        f" {worst.wrong_total:.3f} for a wrong {worst.mode} rollout that {worst.wrong} against"
+        f" {worst.right_total:.3f} for a right one that {worst.right} (need {need});"
+        " lower the weights beside accuracy"
+    )
+
+
+@cache
+def _group(mode: Mode, companions: tuple[Look, ...] | None) -> Group:
+    """Return wrong and then right rollouts of each behaviour, then right companions, all alike."""
+    compared = [_rollout(mode, looks) for looks in _BEHAVIOURS.values()]
+    others = [] if companions is None else [_rollout(mode, companions)] * _COMPANIONS
+    rollouts = (*compared, *compared, *others)
+    grades = (0.0,) * len(compared) + (1.0,) * (len(compared) + len(others))
+    return Group(Question("dominance", Path("none"), "", ""), rollouts, grades)
+
+
+def _rollout(mode: Mode, looks: tuple[Look, ...]) -> Rollout:
+    return Rollout(
+        question_id="dominance",
+        mode=mode,
+        token_ids=(),
+        is_sampled=(),
+        logprobs=(),
+        views=(),
+        looks=looks,
+        turns=(),
+        answer="",
+        stop=StopReason.ANSWERED,
+        visual_tokens=0,
+    )

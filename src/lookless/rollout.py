@@ -1,0 +1,166 @@
+"""THE loop in which a model looks: one implementation for synthesis, RL, evaluation, ask and serve."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from lookless.chat.toolcall import ToolCall, extract_boxed, parse_tool_call
+from lookless.episode import (
+    Look, LookOutcome, Mode, Question, Rollout, StopReason, Turn,
+)  # fmt: skip
+from lookless.frames import Frame, View
+from lookless.images import Source, SourceCache
+from lookless.ops import zoom_in
+from lookless.picture import Picture
+from lookless.policies.policy import Observation, Policy, Prompt, Sampled
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How long an episode may get."""
+
+    max_looks: int = 3
+    """Executed looks; a further call is answered by a refusal."""
+    max_refusals: int = 2
+    """Calls that were not executed; one more ends the rollout."""
+    max_turn_tokens: int = 128
+    max_context: int = 4096
+    """Tokens of the whole episode, visual tokens included."""
+
+
+@dataclass
+class _Episode:
+    """One rollout under way."""
+
+    prompt: Prompt
+    source: Source
+    views: list[View]
+    token_ids: list[int]
+    is_sampled: list[bool]
+    logprobs: list[float]
+    turns: list[Turn]
+    looks: list[Look] = field(default_factory=list)
+    stop: StopReason | None = None
+    answer: str | None = None
+
+    def append(self, ids: Sequence[int], logprobs: Sequence[float] | None = None) -> None:
+        """Add tokens; they are the policy's own if they come with log-probabilities."""
+        self.token_ids += ids
+        self.is_sampled += [logprobs is not None] * len(ids)
+        self.logprobs += logprobs if logprobs is not None else [0.0] * len(ids)
+
+
+def rollout(
+    policy: Policy,
+    requests: Sequence[tuple[Question, Mode]],
+    sources: SourceCache,
+    limits: Limits | None = None,
+) -> list[Rollout]:
+    """Return one finished rollout for each (question, mode), in order; all run as one batch.
+
+    A model's bad output never raises: it becomes an observation or a stop reason. What the policy
+    raises is a fault of the infrastructure and ends all unfinished rollouts of the batch with `FAULT`.
+
+    Raises:
+        ImageError: If a question's image cannot be opened.
+    """
+    limits = limits or Limits()
+    began = time.perf_counter()
+    episodes = [_begin(policy, question, mode, sources) for question, mode in requests]
+    try:
+        session = policy.start([episode.prompt for episode in episodes])
+        pending: dict[int, Observation | None] = dict.fromkeys(range(len(episodes)))
+        while pending:
+            sampled = session.step(pending, limits.max_turn_tokens)
+            results = {row: _advance(policy, episodes[row], turn, limits) for row, turn in sampled.items()}
+            pending = {row: seen for row, seen in results.items() if seen is not None}
+    except (RuntimeError, OSError):
+        for episode in episodes:
+            episode.stop = episode.stop or StopReason.FAULT
+    seconds = (time.perf_counter() - began) / max(len(episodes), 1)
+    return [_finish(policy, episode, seconds) for episode in episodes]
+
+
+def _begin(policy: Policy, question: Question, mode: Mode, sources: SourceCache) -> _Episode:
+    chat = policy.chat
+    source = sources.get(question.image)
+    view = source.full_view(chat.budget)
+    prefix = chat.prefix(view, question.text)
+    rest = chat.instruction(mode)
+    overview = Picture(source, view)
+    prompt = Prompt(question, mode, tuple(prefix), overview, tuple(rest))
+    ids = [*prefix, *rest]
+    return _Episode(
+        prompt, source, [view], ids, [False] * len(ids), [0.0] * len(ids), [Turn("prompt", chat.decode(ids))]
+    )
+
+
+def _advance(
+    policy: Policy, episode: _Episode, sampled: Sampled, limits: Limits
+) -> Observation | None:
+    """Take in one turn of the model; return what it sees next, or None if the rollout has ended."""
+    chat = policy.chat
+    text = chat.decode([t for t in sampled.token_ids if t != chat.end_id])
+    episode.append(sampled.token_ids, sampled.logprobs)
+    episode.turns.append(Turn("model", text))
+    if not sampled.is_ended:
+        episode.stop = StopReason.TURN_LENGTH
+        return None
+    call = parse_tool_call(text)
+    if call is None:
+        episode.answer = extract_boxed(text)
+        episode.stop = StopReason.NO_ANSWER if episode.answer is None else StopReason.ANSWERED
+        return None
+    look = _judge(call, episode, chat.frame, limits)
+    result: View | LookOutcome = look.outcome
+    if look.outcome is LookOutcome.EXECUTED:
+        result = episode.source.view(zoom_in.region_of(look, tuple(episode.views)), chat.budget)
+        look = Look(look.outcome, look.image, look.box, len(episode.views))
+    ids = chat.observation(result)
+    if len(episode.token_ids) + len(ids) + limits.max_turn_tokens > limits.max_context:
+        episode.stop = StopReason.CONTEXT_LENGTH
+        return None
+    episode.looks.append(look)
+    if sum(past.outcome is not LookOutcome.EXECUTED for past in episode.looks) > limits.max_refusals:
+        episode.stop = StopReason.TOO_MANY_LOOKS
+        return None
+    picture = None
+    if isinstance(result, View):
+        episode.views.append(result)
+        picture = Picture(episode.source, result)
+    episode.append(ids)
+    episode.turns.append(Turn("observation", chat.decode(ids)))
+    return Observation(tuple(ids), picture)
+
+
+def _judge(call: ToolCall | LookOutcome, episode: _Episode, frame: Frame, limits: Limits) -> Look:
+    """Return what becomes of a call, without carrying it out."""
+    if episode.prompt.mode is Mode.PROHIBITED:
+        return Look(LookOutcome.REFUSED)
+    if isinstance(call, LookOutcome):
+        return Look(call)
+    if call.name != zoom_in.NAME:
+        return Look(LookOutcome.UNKNOWN_OPERATION)
+    look = zoom_in.validate(call.arguments, frame, tuple(episode.views))
+    is_over = len(episode.views) - 1 >= limits.max_looks
+    if look.outcome is LookOutcome.EXECUTED and is_over:
+        return Look(LookOutcome.TOO_MANY, look.image, look.box)
+    return look
+
+
+def _finish(policy: Policy, episode: _Episode, seconds: float) -> Rollout:
+    assert episode.stop is not None
+    return Rollout(
+        question_id=episode.prompt.question.id,
+        mode=episode.prompt.mode,
+        token_ids=tuple(episode.token_ids),
+        is_sampled=tuple(episode.is_sampled),
+        logprobs=tuple(episode.logprobs),
+        views=tuple(episode.views),
+        looks=tuple(episode.looks),
+        turns=tuple(episode.turns),
+        answer=episode.answer,
+        stop=episode.stop,
+        visual_tokens=sum(policy.chat.visual_tokens(view) for view in episode.views),
+        seconds=seconds,
+    )

@@ -1,0 +1,1 @@
+"""Training: operation-aware SFT and rollout-guided RL."""

@@ -1,0 +1,335 @@
+"""Rollout-guided RL: every query's forced and prohibited rollouts say whether looking was necessary."""
+
+import copy
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from torch import Tensor, nn
+
+from lookless.advantages import (
+    decision_advantages, hdpo_advantages, is_degenerate, per_mode_advantages,
+)  # fmt: skip
+from lookless.chat.chatml import ChatML
+from lookless.episode import Group, Mode, Question, Rollout
+from lookless.errors import ConfigError
+from lookless.grading import grade
+from lookless.images import SourceCache
+from lookless.losses import clipped_policy_loss, kl_penalty
+from lookless.necessity import Estimator, Necessity, NecessityPool, necessity_grades, posterior, strict
+from lookless.policies.hf import HfPolicy
+from lookless.rewards import REWARDS, RewardParts
+from lookless.rollout import Limits, rollout
+from lookless.training import rl_metrics
+from lookless.training.optimizer import constant_then_linear, optimizer_for
+from lookless.training.replay import by_length, features_of, replay
+from lookless.vlm import VLM
+
+
+class RlConfig(BaseModel):
+    """Settings of RL; the defaults are RGRL as we found it to work best."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    steps: int = Field(60, ge=1)
+    queries: int = Field(24, ge=1)
+    """Queries a step."""
+    forced: int = Field(4, ge=0)
+    """Rollouts per query that must look."""
+    prohibited: int = Field(4, ge=0)
+    """Rollouts per query that may not look."""
+    adaptive: int = Field(8, ge=1)
+    """Rollouts per query that are free to choose."""
+    reward: str = "rgrl"
+    """One of `lookless.rewards.REWARDS`."""
+    reward_settings: dict[str, Any] = Field(default_factory=dict)
+    """Settings of the reward that differ from its defaults."""
+    estimator: Literal["strict", "posterior"] = "posterior"
+    """How necessity is estimated; `strict` is the paper's."""
+    normalise: bool = False
+    """Divide advantages by their standard deviation (GRPO); our trials collapsed with it."""
+    decision_weight: float = Field(0.0, ge=0)
+    """Weight of the counterfactual credit of the decision token."""
+    look_price: float = Field(0.1, ge=0)
+    """Gain in accuracy that a look must exceed in the decision's credit."""
+    loss_modes: tuple[Mode, ...] = tuple(Mode)
+    """Modes whose rollouts enter the loss."""
+    lr: float = Field(1e-4, gt=0)
+    warmup_steps: int = Field(5, ge=0)
+    clip_low: float = Field(0.2, gt=0, lt=1)
+    clip_high: float = Field(0.28, gt=0)
+    kl_weight: float = Field(0.0, ge=0)
+    """Weight of the KL divergence from the policy that RL started from."""
+    max_grad_norm: float = Field(1.0, gt=0)
+    temperature: float = Field(1.0, gt=0)
+    micro_batch_tokens: int = Field(16_384, ge=1)
+    """Tokens, padding included, that go through the model at once in the update."""
+    train_vision: bool = False
+    max_looks: int = Field(2, ge=1)
+    max_turn_tokens: int = Field(72, ge=1)
+    save_every: int = Field(20, ge=1)
+    """Steps between checkpoints."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.reward not in REWARDS:
+            raise ConfigError(f"reward must be one of {', '.join(REWARDS)}, got {self.reward!r}")
+        self.reward_config()
+        if self.reward == "rgrl" and not (self.forced and self.prohibited):
+            raise ConfigError(
+                "reward rgrl needs forced and prohibited rollouts, "
+                f"got {self.forced} and {self.prohibited}; set both to 1 or more"
+            )
+        return self
+
+    def reward_config(self) -> Any:
+        """Return the reward's settings, checked."""
+        return REWARDS[self.reward].config(**self.reward_settings)
+
+    @property
+    def modes(self) -> tuple[Mode, ...]:
+        """Return the mode of each rollout of a query."""
+        return (
+            (Mode.FORCED,) * self.forced
+            + (Mode.PROHIBITED,) * self.prohibited
+            + (Mode.ADAPTIVE,) * self.adaptive
+        )
+
+
+@dataclass(frozen=True)
+class ScoredGroup:
+    """A query's rollouts with everything that learning takes from them; lists have one entry each."""
+
+    group: Group
+    necessity: Necessity
+    """By the configured estimator; its `need` steers the reward."""
+    strict: Necessity
+    pooled: Necessity
+    rewards: list[RewardParts | None]
+    advantages: list[float | None]
+    decisions: list[float | None]
+    """Extra advantage of the token that decides whether to look."""
+
+
+def score(group: Group, pool: NecessityPool, config: RlConfig) -> ScoredGroup:
+    """Return a group's necessity, rewards and advantages; its grades are added to the pool."""
+    look, no_look = necessity_grades(group)
+    pool.add(group.question.id, look, no_look)
+    by_strict = strict(look, no_look)
+    by_posterior = pool.estimate(group.question.id, _posterior)
+    necessity = by_strict if config.estimator == "strict" else by_posterior
+    rewards = REWARDS[config.reward].function(group, necessity, config.reward_config())
+    if config.reward == "hdpo":
+        advantages = hdpo_advantages(
+            [r and r.parts for r in rewards], config.reward_config().weight, normalise=config.normalise
+        )
+    else:
+        totals = [None if r is None else r.total for r in rewards]
+        advantages = per_mode_advantages(group, totals, normalise=config.normalise)
+    decisions: list[float | None] = [None] * len(rewards)
+    if config.decision_weight:
+        decisions = [
+            None if d is None else config.decision_weight * d
+            for d in decision_advantages(group, necessity, config.look_price)
+        ]
+    return ScoredGroup(group, necessity, by_strict, by_posterior, rewards, advantages, decisions)
+
+
+_posterior: Estimator = partial(posterior)
+
+
+def decision_index(chat: ChatML, r: Rollout) -> int | None:
+    """Return the place of the token that decided whether to look, or None if there is none.
+
+    It is the `<tool_call>` of the first turn, or else the first token that is said, white space
+    apart, after that turn's thinking.
+    """
+    turn = []
+    for place in range(r.is_sampled.index(True), len(r.token_ids)) if any(r.is_sampled) else ():
+        if not r.is_sampled[place]:
+            break
+        turn.append(place)
+    call = chat.encode("<tool_call>")[0]
+    close = chat.encode("</think>")[0]
+    ids = [r.token_ids[place] for place in turn]
+    if call in ids:
+        return turn[ids.index(call)]
+    start = ids.index(close) + 1 if close in ids else 0
+    for k in range(start, len(ids)):
+        if chat.decode([ids[k]]).strip():
+            return turn[k]
+    return None
+
+
+def token_advantages(
+    chat: ChatML, rollouts: Sequence[Rollout], advantages: Sequence[float], decisions: Sequence[float | None], width: int
+) -> Tensor:
+    """Return advantages_BT: each rollout's on all its tokens, the decision's on its token on top."""
+    advantages_BT = torch.zeros((len(rollouts), width))
+    for b, (r, advantage, decision) in enumerate(zip(rollouts, advantages, decisions, strict=True)):
+        advantages_BT[b, : len(r.token_ids)] = advantage
+        place = decision_index(chat, r) if decision is not None else None
+        if place is not None and decision is not None:
+            advantages_BT[b, place] += decision
+    return advantages_BT
+
+
+def rl(
+    vlm: VLM,
+    questions: Sequence[Question],
+    sources: SourceCache,
+    config: RlConfig,
+    seed: int,
+    state_file: Path,
+    log: Callable[[dict[str, Any], list[ScoredGroup]], None],
+) -> None:
+    """Train `vlm` in place; an existing `state_file` is resumed exactly.
+
+    Args:
+        vlm: The model, as SFT left it.
+        questions: The training queries; each epoch goes through them in a new order.
+        sources: Opens the questions' images.
+        config: Settings.
+        seed: Of the order of queries and of sampling.
+        state_file: Where weights, optimiser, random state and necessity pool are kept.
+        log: Called after each step with its metrics and its groups.
+    """
+    vlm.model.model.visual.requires_grad_(config.train_vision)
+    optimizer = optimizer_for(vlm, config.lr)
+    policy = HfPolicy(vlm, config.temperature, seed)
+    pool = NecessityPool()
+    reference = frozen_copy(vlm) if config.kl_weight else None
+    first = 0
+    if state_file.exists():
+        state = torch.load(state_file, weights_only=True)
+        first = state["step"]
+        vlm.model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        policy.generator.set_state(state["generator"])
+        pool.load_state(state["pool"])
+        if reference is not None:
+            reference.model.load_state_dict(state["reference"])
+    for step in range(first, config.steps):
+        began = time.perf_counter()
+        batch = queries_of_step(questions, config.queries, step, seed)
+        requests = [(question, mode) for question in batch for mode in config.modes]
+        vlm.model.eval()
+        limits = Limits(max_looks=config.max_looks, max_turn_tokens=config.max_turn_tokens)
+        rollouts = rollout(policy, requests, sources, limits)
+        groups = [
+            score(group, pool, config) for group in grouped(batch, rollouts, len(config.modes))
+        ]
+        sampled = time.perf_counter()
+        lr = constant_then_linear(step, config.steps, config.lr, config.warmup_steps)
+        stats = update(vlm, policy, optimizer, groups, sources, config, lr, reference)
+        if config.train_vision:
+            policy.features = type(policy.features)(vlm)
+        metrics = rl_metrics.of_step(groups) | stats
+        metrics |= {"step": step + 1, "steps": config.steps, "lr": lr}
+        metrics |= {"time/rollout_s": sampled - began, "time/update_s": time.perf_counter() - sampled}
+        if (step + 1) % config.save_every == 0 or step + 1 == config.steps:
+            torch.save(
+                {
+                    "step": step + 1,
+                    "model": vlm.model.state_dict(),
+                    "optimizer": optimizer.state_dict(),
+                    "generator": policy.generator.get_state(),
+                    "pool": pool.state(),
+                    "reference": reference.model.state_dict() if reference else None,
+                },
+                state_file,
+            )
+        log(metrics, groups)
+    vlm.model.eval()
+
+
+def frozen_copy(vlm: VLM) -> VLM:
+    """Return the model as it is now, without gradients: what KL is measured against."""
+    model = copy.deepcopy(vlm.model).requires_grad_(False)
+    return VLM(model, vlm.processor, vlm.chat)
+
+
+def queries_of_step(questions: Sequence[Question], count: int, step: int, seed: int) -> list[Question]:
+    """Return the queries of one step: epochs in shuffled order, a function of seed and step alone."""
+    chosen = []
+    for place in range(step * count, (step + 1) * count):
+        epoch, index = divmod(place, len(questions))
+        order = list(range(len(questions)))
+        random.Random(f"{seed}-{epoch}").shuffle(order)
+        chosen.append(questions[order[index]])
+    return chosen
+
+
+def grouped(batch: Sequence[Question], rollouts: Sequence[Rollout], size: int) -> list[Group]:
+    """Return each query's rollouts with their grades."""
+    groups = []
+    for k, question in enumerate(batch):
+        part = tuple(rollouts[k * size : (k + 1) * size])
+        groups.append(Group(question, part, tuple(grade(question, r) for r in part)))
+    return groups
+
+
+def update(
+    vlm: VLM,
+    policy: HfPolicy,
+    optimizer: torch.optim.Optimizer,
+    groups: Sequence[ScoredGroup],
+    sources: SourceCache,
+    config: RlConfig,
+    lr: float,
+    reference: VLM | None,
+) -> dict[str, float]:
+    """Take one optimiser step on a batch of groups; return its statistics.
+
+    Rollouts without an advantage carry no gradient and are left out, unless KL holds them.
+    """
+    kept: list[tuple[Rollout, float, float | None]] = []
+    for one in groups:
+        for r, advantage, decision in zip(one.group.rollouts, one.advantages, one.decisions, strict=True):
+            if advantage is None or r.mode not in config.loss_modes or not any(r.is_sampled):
+                continue
+            if advantage or decision or reference is not None:
+                kept.append((r, advantage, decision))
+    images = {one.group.question.id: one.group.question.image for one in groups}
+    total = sum(r.sampled_tokens for one in groups for r in one.group.rollouts if r.mode in config.loss_modes)
+    stats = {"loss/policy": 0.0, "loss/kl": 0.0, "loss/clip_fraction": 0.0}
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+    optimizer.zero_grad()
+    vlm.model.train()
+    cache = None if config.train_vision else policy.features
+    for rows in by_length([len(r.token_ids) for r, _, _ in kept], config.micro_batch_tokens):
+        part = [kept[k][0] for k in rows]
+        features = features_of(vlm, cache, part, [sources.get(images[r.question_id]) for r in part])
+        new_BT, mask_BT = replay(vlm, part, features, config.temperature)
+        old_BT = torch.zeros_like(new_BT)
+        for b, r in enumerate(part):
+            old_BT[b, : len(r.logprobs)] = torch.tensor(r.logprobs)
+        advantages_BT = token_advantages(
+            vlm.chat, part, [kept[k][1] for k in rows], [kept[k][2] for k in rows], new_BT.shape[1]
+        ).to(new_BT)
+        loss, policy_stats = clipped_policy_loss(
+            new_BT, old_BT, advantages_BT, mask_BT, config.clip_low, config.clip_high, float(total)
+        )
+        stats["loss/policy"] += loss.item()
+        stats["loss/clip_fraction"] += policy_stats.clip_fraction.item() * len(rows) / len(kept)
+        if reference is not None:
+            with torch.no_grad():
+                ref_BT, _ = replay(reference, part, features, config.temperature)
+            penalty = kl_penalty(new_BT, ref_BT, mask_BT, float(total))
+            stats["loss/kl"] += penalty.item()
+            loss = loss + config.kl_weight * penalty
+        loss.backward()
+    stats["loss/grad_norm"] = float(nn.utils.clip_grad_norm_(vlm.model.parameters(), config.max_grad_norm))
+    stats["loss/used_rollouts"] = len(kept)
+    stats["groups/degenerate"] = sum(
+        is_degenerate(one.advantages) and is_degenerate(one.decisions) for one in groups
+    ) / max(len(groups), 1)
+    optimizer.step()
+    return stats

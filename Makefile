@@ -1,0 +1,47 @@
+# make demo    train and evaluate on a CPU: SFT, rollout-guided RL, a table and a report
+# make test    the fast tests
+# Both set up $(VENV) first. Others: install check lint doctest slow test-all
+
+SEED ?= 0
+OUT ?= runs/demo$(if $(filter-out 0,$(SEED)),-seed$(SEED))
+PYTHON ?= python3
+VENV ?= .venv
+INSTALLED := $(VENV)/.installed
+BIN := $(VENV)/bin
+
+.PHONY: demo test install check lint doctest slow test-all
+
+demo: install
+	@if [ -e "$(OUT)/results.json" ]; then \
+		echo "$(OUT) is finished; for another run: make demo OUT=runs/other"; \
+		$(BIN)/lookless report "$(OUT)"; \
+	else \
+		$(BIN)/lookless demo --out "$(OUT)" --seed "$(SEED)" $$([ ! -e "$(OUT)" ] || echo --resume); \
+	fi
+
+test: install
+	$(BIN)/python -m pytest -m "not slow"
+
+install: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("PYTHON must be 3.11 or newer, got " + sys.version.split()[0] + "; try make PYTHON=python3.12")'
+	$(PYTHON) -m venv "$(VENV)"
+	$(BIN)/python -m pip install --quiet -e ".[dev]"
+	touch "$@"
+
+check: lint doctest
+
+lint: install
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+doctest: install
+	$(BIN)/python -m pytest src
+
+slow: install
+	$(BIN)/python -m pytest -m slow
+
+test-all: install
+	$(BIN)/python -m pytest

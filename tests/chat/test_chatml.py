@@ -1,0 +1,84 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lookless.chat.chatml import REFUSALS, ChatML
+from lookless.episode import LookOutcome, Mode
+from lookless.frames import Box, Frame, View
+
+VIEW = View(Box(0, 0, 640, 480, Frame.SOURCE), 160, 96)
+
+
+def test_modes_differ_only_after_the_question(chat: ChatML) -> None:
+    question = "How many signs are there?"
+    prefix = chat.prefix(VIEW, question)
+    prompts = {mode: [*prefix, *chat.instruction(mode)] for mode in Mode}
+    assert len({tuple(ids) for ids in prompts.values()}) == len(Mode)
+    for mode, ids in prompts.items():
+        head, tail = chat.decode(ids).split(question)
+        assert head == chat.decode(prefix).removesuffix(question)
+        assert tail == f"\n{chat.wording.modes[mode]}<|im_end|>\n<|im_start|>assistant\n"
+
+
+def test_prefix_and_instruction_are_tokenised_as_one_text_would_be(chat: ChatML) -> None:
+    ids = [*chat.prefix(VIEW, "How many signs are there?"), *chat.instruction(Mode.FORCED)]
+    assert chat.encode(chat.decode(ids).replace("<|image_pad|>", "<|image_pad|>" * 15)) == ids
+
+
+@pytest.mark.parametrize(("width", "height", "tokens"), [(160, 160, 25), (160, 96, 15), (32, 32, 1)])
+def test_view_costs_one_token_per_square_of_the_factor(
+    chat: ChatML, width: int, height: int, tokens: int
+) -> None:
+    view = View(Box(0, 0, 99, 99, Frame.SOURCE), width, height)
+    assert chat.visual_tokens(view) == tokens
+    ids = chat.image(view)
+    assert ids.count(chat.image_pad_id) == tokens == len(ids) - 2
+    assert chat.decode(ids) == "<|vision_start|><|image_pad|><|vision_end|>"
+
+
+def test_prefix_holds_the_image_once(chat: ChatML) -> None:
+    assert chat.prefix(VIEW, "?").count(chat.image_pad_id) == chat.visual_tokens(VIEW)
+
+
+@pytest.mark.parametrize("outcome", [o for o in LookOutcome if o is not LookOutcome.EXECUTED])
+def test_each_refusal_is_told_without_an_image(chat: ChatML, outcome: LookOutcome) -> None:
+    ids = chat.observation(outcome)
+    assert chat.decode(ids) == (
+        f"\n<|im_start|>user\n<tool_response>\n{REFUSALS[outcome]}\n</tool_response><|im_end|>\n"
+        "<|im_start|>assistant\n"
+    )
+    assert not set(ids) & {chat.image_pad_id}
+
+
+def test_each_refusal_has_words_of_its_own() -> None:
+    assert len(set(REFUSALS.values())) == len(LookOutcome) - 1
+
+
+def test_crop_is_shown_in_its_observation(chat: ChatML) -> None:
+    ids = chat.observation(VIEW)
+    assert ids.count(chat.image_pad_id) == chat.visual_tokens(VIEW)
+    assert "<tool_response>\n<|vision_start|>" in chat.decode(ids)
+
+
+def test_everything_about_pixels_is_banned_and_nothing_else(chat: ChatML) -> None:
+    assert {chat.decode([t]) for t in chat.banned_ids} == {
+        "<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|vision_end|>", "<|im_start|>",
+    }  # fmt: skip
+    assert chat.end_id not in chat.banned_ids
+    assert set(chat.image(VIEW)) <= set(chat.banned_ids)
+
+
+def test_decoding_shows_each_image_as_one_pad(chat: ChatML) -> None:
+    text = chat.decode([*chat.image(VIEW), *chat.encode("x"), *chat.image(VIEW)])
+    assert text.count("<|image_pad|>") == 2
+
+
+@given(text=st.text())
+def test_any_text_comes_back_from_its_tokens(chat: ChatML, text: str) -> None:
+    assert chat.decode(chat.encode(text)) == text
+
+
+@given(parts=st.lists(st.sampled_from(["<think>", "<tool_call>", "\\boxed{", " ", "a", "\n", "🙂"])))
+def test_control_tokens_come_back(chat: ChatML, parts: list[str]) -> None:
+    text = "".join(parts)
+    assert chat.decode(chat.encode(text)) == text

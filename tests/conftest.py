@@ -1,0 +1,65 @@
+import copy
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image, ImageDraw
+
+from lookless.chat.chatml import ChatML
+from lookless.episode import Question
+from lookless.images import SourceCache
+from lookless.lookworld.base import new_base
+from lookless.vlm import VLM
+
+MakeQuestion = Callable[..., Question]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "slow: takes more than three seconds")
+
+
+@pytest.fixture(scope="session")
+def vlm() -> VLM:
+    """Return an untrained tiny model; tests must not change it."""
+    return new_base(0)
+
+
+@pytest.fixture
+def own_vlm(vlm: VLM) -> VLM:
+    """Return a copy of the untrained tiny model that a test may train."""
+    return VLM(copy.deepcopy(vlm.model), vlm.processor, vlm.chat)
+
+
+@pytest.fixture(scope="session")
+def chat(vlm: VLM) -> ChatML:
+    return vlm.chat
+
+
+@pytest.fixture
+def sources() -> SourceCache:
+    return SourceCache()
+
+
+@pytest.fixture(scope="session")
+def make_question(tmp_path_factory: pytest.TempPathFactory) -> MakeQuestion:
+    """Return a maker of questions about images of coloured squares; equal names give equal images."""
+    folder = tmp_path_factory.mktemp("drawn")
+
+    def make(
+        name: str = "q",
+        text: str = "What code is on the red sign?",
+        answer: str = "K7",
+        size: tuple[int, int] = (640, 640),
+        needs_look: bool | None = None,
+    ) -> Question:
+        file = folder / f"{name}-{size[0]}x{size[1]}.png"
+        if not file.exists():
+            shade = zlib.crc32(name.encode())
+            image = Image.new("RGB", size, (shade % 256, shade // 256 % 256, shade // 65536 % 256))
+            draw = ImageDraw.Draw(image)
+            draw.rectangle((size[0] // 4, size[1] // 4, size[0] // 2, size[1] // 2), fill="red")
+            image.save(file)
+        return Question(name, file, text, answer, needs_look=needs_look)
+
+    return make

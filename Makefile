@@ -26,6 +26,7 @@ install: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("PYTHON must be 3.11 or newer, got " + sys.version.split()[0] + "; try make PYTHON=python3.12")'
+	@echo "setting up $(VENV): the first time takes some minutes"
 	$(PYTHON) -m venv "$(VENV)"
 	$(BIN)/python -m pip install --quiet -e ".[dev]"
 	touch "$@"

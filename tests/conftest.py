@@ -15,9 +15,6 @@ from lookless.vlm import VLM
 MakeQuestion = Callable[..., Question]
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "slow: takes more than three seconds")
-
 
 @pytest.fixture(scope="session")
 def vlm() -> VLM:

@@ -30,7 +30,7 @@ CALL = '<tool_call>{"name": "f", "arguments": {}}</tool_call>'
         (f'{CALL}<tool_call>{{"name": "g", "arguments": {{}}}}</tool_call>', ToolCall("f", {})),
         (
             '<tool_call>{"name": "f", "arguments": {"a": {"b": {"c": "}}"}}}}</tool_call>',
-            ToolCall("f", {"a": {"b": {"c": "}}"}}),
+            ToolCall("f", {"a": {"b": {"c": "}}"}}}),
         ),
         ('<tool_call>{"name": "f", "arguments": [1]}</tool_call>', ToolCall("f", [1])),
         ('<tool_call>{"name": "f", "arguments": null}</tool_call>', ToolCall("f", None)),

@@ -57,6 +57,7 @@ def parse_tool_call(text: str) -> ToolCall | LookOutcome | None:
 
 
 _BOXED = re.compile(r"\\boxed\s*\{")
+_BRACE = re.compile(r"[{}]")
 
 
 def extract_boxed(text: str) -> str | None:
@@ -69,10 +70,14 @@ def extract_boxed(text: str) -> str | None:
         '\\text{B}'
     """
     spoken = re.sub(r"<think>.*?(</think>|\Z)", "", text, flags=re.DOTALL)
-    for match in reversed(list(_BOXED.finditer(spoken))):
-        depth = 1
-        for position in range(match.end(), len(spoken)):
-            depth += {"{": 1, "}": -1}.get(spoken[position], 0)
-            if depth == 0:
-                return spoken[match.end() : position].strip()
-    return None
+    boxes = {match.end() for match in _BOXED.finditer(spoken)}
+    open_braces: list[int] = []
+    best: tuple[int, int] | None = None
+    for brace in _BRACE.finditer(spoken):
+        if brace[0] == "{":
+            open_braces.append(brace.end())
+        elif open_braces:
+            start = open_braces.pop()
+            if start in boxes and (best is None or start > best[0]):
+                best = start, brace.start()
+    return None if best is None else spoken[best[0] : best[1]].strip()

@@ -43,12 +43,18 @@ def new_base(seed: int) -> VLM:
 
 
 def train_base(
-    out: Path, seed: int = 0, vision_steps: int = 7000, language_steps: int = 3000
+    out: Path,
+    seed: int = 0,
+    vision_steps: int = 7000,
+    language_steps: int = 2500,
+    joint_steps: int = 2000,
 ) -> None:
-    """Train base weights anew: vision patch by patch, then language; an interrupted run resumes.
+    """Train base weights anew; an interrupted run resumes.
 
-    The checkpoint lies in `out`/checkpoint, the logs in `out`/vision.jsonl and `out`/language.jsonl.
+    Three stages: the vision tower, patch by patch; the language model on its features; both together.
+    The checkpoint lies in `out`/checkpoint, the logs in `out`/{vision,language,joint}.jsonl.
     """
     vlm = new_base(seed)
     heads = pretrain_vision(vlm.model, out, vision_steps, seed=seed)
-    pretrain_language(vlm, heads, out, language_steps, seed=seed)
+    pretrain_language(vlm, None, out, "language", language_steps, seed=seed)
+    pretrain_language(vlm, heads, out, "joint", joint_steps, seed=seed + 1)

@@ -122,13 +122,15 @@ class Lessons(IterableDataset[list[Lesson]]):
 
 
 def lesson_loss(
-    vlm: VLM, heads: PatchHeads, lessons: list[Lesson]
+    vlm: VLM, heads: PatchHeads | None, lessons: list[Lesson]
 ) -> tuple[torch.Tensor, dict[str, float]]:
-    """Return the loss, and accuracies of answers, of other tokens and of the patches' heads.
+    """Return the loss, and accuracies of answers and of other tokens.
 
-    The mean cross-entropy of the learned tokens, plus PATCH_WEIGHT times what the patches should say.
+    The mean cross-entropy of the learned tokens; with `heads`, plus PATCH_WEIGHT times what the patches
+    should say, and without, no gradient for the vision tower.
     """
-    features = vlm.image_features([image for lesson in lessons for image in lesson.images])
+    with torch.set_grad_enabled(heads is not None):
+        features = vlm.image_features([image for lesson in lessons for image in lesson.images])
     rows, start = [], 0
     for lesson in lessons:
         rows.append(Segment(lesson.token_ids, features[start : start + len(lesson.images)]))
@@ -143,44 +145,52 @@ def lesson_loss(
     target = learned_BT[:, 1:]
     logits = vlm.logits(hidden_BTD[:, : width - 1][target])
     wanted = ids_BT[:, 1:][target]
-    names = lessons[0].labels
-    labels = {name: torch.cat([lesson.labels[name] for lesson in lessons]) for name in names}
-    patches, patch_stats = patch_loss(heads(torch.cat([f.tokens_ND for f in features])), labels)
     loss = F.cross_entropy(logits, wanted)
     is_right = logits.argmax(-1) == wanted
     # The token after `\boxed{` is the answer's first.
     boxed = vlm.chat.encode("\\boxed{")[0]
     is_answer = (ids_BT[:, :-1] == boxed)[target]
     stats = {
-        **{f"patch_{name}": value for name, value in patch_stats.items()},
         "loss": loss.item(),
         "answer": is_right[is_answer].float().mean().item(),
         "other": is_right[~is_answer].float().mean().item(),
     }
-    return loss + PATCH_WEIGHT * patches, stats
+    if heads is not None:
+        labels = {k: torch.cat([lesson.labels[k] for lesson in lessons]) for k in lessons[0].labels}
+        patches, patch_stats = patch_loss(heads(torch.cat([f.tokens_ND for f in features])), labels)
+        loss = loss + PATCH_WEIGHT * patches
+        stats |= {f"patch_{name}": value for name, value in patch_stats.items()}
+    return loss, stats
 
 
 def pretrain_language(
     vlm: VLM,
-    heads: PatchHeads,
+    heads: PatchHeads | None,
     out: Path,
-    steps: int = 3000,
+    name: str,
+    steps: int,
     batch: int = 12,
     lr: float = 2e-3,
-    vision_lr_factor: float = 0.3,
+    vision_lr: float = 1e-3,
     seed: int = 0,
 ) -> None:
-    """Train the whole model in place; log to `out`/language.jsonl, resume from `out`/language.pt."""
-    tower = vlm.model.model.visual
+    """Train the model in place; log to `out`/`name`.jsonl, resume from `out`/`name`.pt.
+
+    Without `heads` the vision tower stays as it is, which makes a step twice as fast; with them
+    everything is trained. The checkpoint lies in `out`/checkpoint.
+    """
     text = nn.ModuleList([vlm.model.model.language_model])
-    groups = [(optimizers([text], lr), 1.0), (optimizers([tower, heads], lr), vision_lr_factor)]
-    opts = [(opt, factor) for pair, factor in groups for opt in pair]
+    opts = [(opt, lr) for opt in optimizers([text], lr)]
+    modules: list[nn.Module] = [vlm.model]
+    if heads is not None:
+        opts += [(opt, vision_lr) for opt in optimizers([vlm.model.model.visual, heads], vision_lr)]
+        modules.append(heads)
     out.mkdir(parents=True, exist_ok=True)
-    state_file, first = out / "language.pt", 0
+    state_file, first = out / f"{name}.pt", 0
     if state_file.exists():
         state = torch.load(state_file, weights_only=True)
         first = state["step"]
-        for part, saved in zip((vlm.model, heads, *(o for o, _ in opts)), state["parts"], strict=True):
+        for part, saved in zip((*modules, *(o for o, _ in opts)), state["parts"], strict=True):
             part.load_state_dict(saved)
     lessons = DataLoader(
         Lessons(vlm, seed, batch, first, steps),
@@ -193,9 +203,9 @@ def pretrain_language(
     started = time.monotonic()
     vlm.model.train()
     for step, one in enumerate(lessons, start=first):
-        for opt, factor in opts:
+        for opt, peak in opts:
             for group in opt.param_groups:
-                group["lr"] = lr * factor * schedule(step, steps)
+                group["lr"] = peak * schedule(step, steps)
         loss, stats = lesson_loss(vlm, heads, one)
         for opt, _ in opts:
             opt.zero_grad()
@@ -208,10 +218,10 @@ def pretrain_language(
         if (step + 1) % 50 == 0 or step + 1 == steps:
             row = {"step": step + 1, "seconds": round(time.monotonic() - started, 1)}
             row |= {name: round(value, 4) for name, value in mean.items()}
-            with (out / "language.jsonl").open("a") as log:
+            with (out / f"{name}.jsonl").open("a") as log:
                 log.write(json.dumps(row) + "\n")
         if (step + 1) % 250 == 0 or step + 1 == steps:
-            parts = [part.state_dict() for part in (vlm.model, heads, *(o for o, _ in opts))]
+            parts = [part.state_dict() for part in (*modules, *(o for o, _ in opts))]
             torch.save({"step": step + 1, "parts": parts}, state_file)
             vlm.save(out / "checkpoint")
     vlm.model.eval()

@@ -1,0 +1,262 @@
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lookless.episode import LookOutcome, Mode, Question, Rollout, StopReason
+from lookless.frames import Box, Frame, View
+from lookless.images import SourceCache
+from lookless.picture import Picture
+from lookless.policies.hf import HfPolicy
+from lookless.policies.policy import Observation, Prompt
+from lookless.rollout import Limits, rollout
+from lookless.training.replay import features_of, replay
+from lookless.vlm import VLM, Segment
+
+MakeQuestion = Callable[..., Question]
+LIMITS = Limits(max_turn_tokens=12)
+
+
+@contextmanager
+def biased(vlm: VLM, token: int, by: float) -> Iterator[None]:
+    """Raise one token's logit while it lasts."""
+
+    def hook(module: nn.Module, inputs: object, logits_BV: Tensor) -> Tensor:
+        bias_V = torch.zeros(logits_BV.shape[-1])
+        bias_V[token] = by
+        return logits_BV + bias_V
+
+    handle = vlm.model.lm_head.register_forward_hook(hook)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@pytest.fixture
+def ending_vlm(vlm: VLM) -> Iterator[VLM]:
+    """Return the untrained model with a taste for ending its turns, so that their lengths differ."""
+    with biased(vlm, vlm.chat.end_id, 3.5):
+        yield vlm
+
+
+def prompts_of(vlm: VLM, sources: SourceCache, questions: Sequence[Question]) -> list[Prompt]:
+    chat = vlm.chat
+    prompts = []
+    for question in questions:
+        source = sources.get(question.image)
+        view = source.full_view(chat.budget)
+        for mode in Mode:
+            prefix, rest = chat.prefix(view, question.text), chat.instruction(mode)
+            prompts.append(Prompt(question, mode, tuple(prefix), Picture(source, view), tuple(rest)))
+    return prompts
+
+
+def observation_of(vlm: VLM, prompt: Prompt, turn: int) -> Observation:
+    """Return a crop or a refusal, of a size that depends on the rollout."""
+    if prompt.mode is Mode.PROHIBITED:
+        return Observation(tuple(vlm.chat.observation(LookOutcome.REFUSED)), None)
+    source = prompt.overview.source
+    side = 40 + 30 * turn + 60 * (prompt.mode is Mode.FORCED)
+    view = source.view(Box(0, 0, 2 * side, side, Frame.SOURCE), vlm.chat.budget)
+    return Observation(tuple(vlm.chat.observation(view)), Picture(source, view))
+
+
+def play(policy: HfPolicy, prompts: Sequence[Prompt], turns: Sequence[int]) -> list[Rollout]:
+    """Drive a session as `rollout` would, with observations that do not wait for a tool call."""
+    session = policy.start(prompts)
+    rows = [Builder(prompt) for prompt in prompts]
+    pending: dict[int, Observation | None] = dict.fromkeys(range(len(prompts)))
+    for turn in range(max(turns)):
+        for row, sampled in session.step(pending, 9 + turn).items():
+            rows[row].add(sampled.token_ids, sampled.logprobs)
+        pending = {row: None for row in pending if turn + 1 < turns[row]}
+        for row in pending:
+            seen = observation_of(policy.vlm, prompts[row], turn)
+            pending[row] = seen
+            rows[row].see(seen)
+    return [row.rollout() for row in rows]
+
+
+class Builder:
+    """A rollout in the making."""
+
+    def __init__(self, prompt: Prompt) -> None:
+        self.prompt = prompt
+        self.ids = [*prompt.prefix, *prompt.rest]
+        self.logprobs: list[float | None] = [None] * len(self.ids)
+        self.views: list[View] = [prompt.overview.view]
+
+    def add(self, ids: Sequence[int], logprobs: Sequence[float]) -> None:
+        self.ids += ids
+        self.logprobs += logprobs
+
+    def see(self, seen: Observation) -> None:
+        self.ids += seen.token_ids
+        self.logprobs += [None] * len(seen.token_ids)
+        if seen.picture is not None:
+            self.views.append(seen.picture.view)
+
+    def rollout(self) -> Rollout:
+        return Rollout(
+            question_id=self.prompt.question.id,
+            mode=self.prompt.mode,
+            token_ids=tuple(self.ids),
+            is_sampled=tuple(value is not None for value in self.logprobs),
+            logprobs=tuple(value or 0.0 for value in self.logprobs),
+            views=tuple(self.views),
+            looks=(),
+            turns=(),
+            answer=None,
+            stop=StopReason.ANSWERED,
+            visual_tokens=0,
+        )
+
+
+@pytest.fixture
+def prompts(vlm: VLM, sources: SourceCache, make_question: MakeQuestion) -> list[Prompt]:
+    """Return the three modes' prompts of two questions of unequal length about unequal images."""
+    questions = [
+        make_question("a"),
+        make_question("b", text="Is the dot left or right?", size=(700, 500)),
+    ]
+    return prompts_of(vlm, sources, questions)
+
+
+TURNS = (3, 1, 2, 2, 3, 3)
+
+
+def test_greedy_batch_equals_rollouts_one_by_one(ending_vlm: VLM, prompts: list[Prompt]) -> None:
+    policy = HfPolicy(ending_vlm, temperature=0.0)
+    batched = play(policy, prompts, TURNS)
+    assert len({r.sampled_tokens for r in batched}) > 2
+    for prompt, turns, together in zip(prompts, TURNS, batched, strict=True):
+        [alone] = play(policy, [prompt], [turns])
+        assert together.token_ids == alone.token_ids
+        assert together.is_sampled == alone.is_sampled
+        assert together.logprobs == pytest.approx(alone.logprobs, abs=1e-4)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+def test_sampled_log_probabilities_equal_those_of_replay(
+    ending_vlm: VLM, prompts: list[Prompt], temperature: float
+) -> None:
+    policy = HfPolicy(ending_vlm, temperature, seed=1)
+    rollouts = play(policy, prompts, TURNS)
+    assert len({len(r.token_ids) for r in rollouts}) > 3
+    assert {len(r.views) for r in rollouts} == {1, 2, 3}
+    sources = [prompt.overview.source for prompt in prompts]
+    with torch.no_grad():
+        features = features_of(ending_vlm, None, rollouts, sources)
+        logprobs_BT, mask_BT = replay(ending_vlm, rollouts, features, temperature)
+    for b, r in enumerate(rollouts):
+        length = len(r.token_ids)
+        assert mask_BT[b].tolist()[:length] == list(r.is_sampled)
+        assert not mask_BT[b, length:].any()
+        torch.testing.assert_close(
+            logprobs_BT[b, :length], torch.tensor(r.logprobs), rtol=0, atol=1e-4
+        )
+        assert logprobs_BT[b, length:].abs().sum() == 0
+
+
+def sampled_by(vlm: VLM, seed: int, requests: list[tuple[Question, Mode]]) -> list[Rollout]:
+    played = rollout(HfPolicy(vlm, seed=seed), requests, SourceCache(), LIMITS)
+    return [replace(r, seconds=0.0) for r in played]
+
+
+def test_seed_decides_what_is_sampled(ending_vlm: VLM, make_question: MakeQuestion) -> None:
+    requests = [(make_question(name), mode) for name in "ab" for mode in Mode]
+    first = sampled_by(ending_vlm, 3, requests)
+    assert sampled_by(ending_vlm, 3, requests) == first
+    assert sampled_by(ending_vlm, 4, requests) != first
+    assert all(r.stop is not StopReason.FAULT for r in first)
+
+
+def test_random_stream_goes_on_from_batch_to_batch(
+    ending_vlm: VLM, sources: SourceCache, make_question: MakeQuestion
+) -> None:
+    policy = HfPolicy(ending_vlm, seed=0)
+    requests = [(make_question(), Mode.ADAPTIVE)]
+    [first], [second] = (rollout(policy, requests, sources, LIMITS) for _ in range(2))
+    assert first.token_ids != second.token_ids
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_banned_tokens_never_appear_however_likely(
+    vlm: VLM, make_question: MakeQuestion, temperature: float
+) -> None:
+    requests = [(make_question(), Mode.ADAPTIVE)] * 4
+    for token in vlm.chat.banned_ids:
+        with biased(vlm, token, 1000.0):
+            policy = HfPolicy(vlm, temperature)
+            for r in rollout(policy, requests, SourceCache(), LIMITS):
+                own = [t for t, is_own in zip(r.token_ids, r.is_sampled, strict=True) if is_own]
+                assert own
+                assert not set(own) & set(vlm.chat.banned_ids)
+                assert all(value > -50 for value in r.logprobs)
+
+
+@pytest.fixture
+def forwarded(vlm: VLM, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return the list of how many rows each pass over segments had, as it grows."""
+    rows: list[int] = []
+    forward = VLM.forward
+
+    def spy(self: VLM, segments: Sequence[Segment], *args: object, **named: object) -> object:
+        rows.append(len(segments))
+        return forward(self, segments, *args, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(VLM, "forward", spy)
+    return rows
+
+
+def test_shared_prefix_and_overview_are_computed_once(
+    vlm: VLM,
+    sources: SourceCache,
+    make_question: MakeQuestion,
+    forwarded: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    images: list[int] = []
+    compute = VLM.image_features
+    monkeypatch.setattr(
+        VLM, "image_features", lambda self, part: images.append(len(part)) or compute(self, part)
+    )
+    a, b = make_question("a"), make_question("b")
+    other = replace(a, id="other", text="How many signs are there?")
+    prompts = prompts_of(vlm, sources, [a, b, other, a])
+    policy = HfPolicy(vlm)
+    session = policy.start(prompts)
+    assert forwarded == [3]  # three distinct questions, twelve rollouts
+    assert sum(images) == 2  # two distinct overviews
+    session.step(dict.fromkeys(range(12)), 2)
+    assert forwarded == [3, 12]
+    policy.start(prompts)
+    assert sum(images) == 2
+
+
+def test_finished_rollouts_leave_the_batch(
+    vlm: VLM, prompts: list[Prompt], forwarded: list[int]
+) -> None:
+    session = HfPolicy(vlm).start(prompts)
+    forwarded.clear()
+    session.step(dict.fromkeys(range(6)), 3)
+    seen = {row: observation_of(vlm, prompts[row], 0) for row in (1, 4, 5)}
+    assert set(session.step(seen, 3)) == {1, 4, 5}
+    assert set(session.step({4: seen[4]}, 3)) == {4}
+    assert forwarded == [6, 3, 1]
+    assert session.cache.layers[0].keys.shape[0] == session.mask_BS.shape[0] == 1
+
+
+def test_turn_ends_at_its_end_token_or_its_limit(ending_vlm: VLM, prompts: list[Prompt]) -> None:
+    session = HfPolicy(ending_vlm, seed=2).start(prompts * 4)
+    sampled = session.step(dict.fromkeys(range(24)), 10)
+    assert {s.is_ended for s in sampled.values()} == {True, False}
+    for one in sampled.values():
+        assert len(one.token_ids) == len(one.logprobs) <= 10
+        assert one.is_ended == (one.token_ids[-1] == ending_vlm.chat.end_id)
+        assert one.is_ended or len(one.token_ids) == 10
+        assert ending_vlm.chat.end_id not in one.token_ids[:-1]

@@ -62,13 +62,19 @@ def main() -> None:
                         table[f"{low:g}-{high:g} px"] = row(part)
                 for need in (False, True):
                     for kind in sorted({a.question.kind for a in detail}):
-                        part = [a for a in detail if a.question.kind == kind and a.question.needs_look is need]
+                        part = [
+                            a
+                            for a in detail
+                            if a.question.kind == kind and a.question.needs_look is need
+                        ]
                         if part and split is Split.VALIDATION:
                             table[f"{kind}, {'small' if need else 'large'}"] = row(part)
                 result[f"{split}/{mode}"] = table
                 print(f"\n{split}, {mode}")
                 for name, r in table.items():
-                    print(f"  {name:16} n {r['n']:5}  accuracy {r['accuracy']:.3f}  chance {r['chance']:.3f}")
+                    print(
+                        f"  {name:16} n {r['n']:5}  accuracy {r['accuracy']:.3f}  chance {r['chance']:.3f}"
+                    )
     if args.out:
         args.out.parent.mkdir(parents=True, exist_ok=True)
         args.out.write_text(json.dumps(result, indent=1) + "\n")

@@ -12,7 +12,13 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-COLUMNS = ("accuracy", "look_rate", "looks_per_sample", "visual_tokens_per_sample", "seconds_per_sample")
+COLUMNS = (
+    "accuracy",
+    "look_rate",
+    "looks_per_sample",
+    "visual_tokens_per_sample",
+    "seconds_per_sample",
+)
 
 
 def spread(values: list[float], percent: bool) -> str:
@@ -25,7 +31,10 @@ def spread(values: list[float], percent: bool) -> str:
 def table(parts: list[dict[str, Any]]) -> str:
     """Return one split's table over the seeds; each part has `policies` and `oracle_look_rate`."""
     names = [name for name in parts[0]["policies"] if all(name in p["policies"] for p in parts)]
-    lines = ["| policy | accuracy % | look rate % | looks | visual tokens | s/sample | MCC |", "|" + " --- |" * 7]
+    lines = [
+        "| policy | accuracy % | look rate % | looks | visual tokens | s/sample | MCC |",
+        "|" + " --- |" * 7,
+    ]
     for name in names:
         rows = [part["policies"][name] for part in parts]
         cells = [spread([row[c] for row in rows], c in COLUMNS[:2]) for c in COLUMNS]
@@ -42,7 +51,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     results = [json.loads((run / "results.json").read_text()) for run in args.runs]
-    print(f"### Test\n\n{table(results)}\n\n### Shifted test\n\n{table([r['shifted'] for r in results])}")
+    print(
+        f"### Test\n\n{table(results)}\n\n### Shifted test\n\n{table([r['shifted'] for r in results])}"
+    )
     if args.out:
         heads = [json.loads((run / "config.json").read_text()) for run in args.runs]
         kept = {

@@ -18,10 +18,10 @@ from lookless.episode import Group, Mode, Question
 from lookless.evaluation.evaluate import evaluate, summary
 from lookless.grading import grade
 from lookless.images import SourceCache
-from lookless.losses import clipped_policy_loss
 from lookless.lookworld.base import load_base
 from lookless.lookworld.dataset import Split, export, questions
 from lookless.lookworld.trajectories import demonstrate
+from lookless.losses import clipped_policy_loss
 from lookless.necessity import necessity_grades, posterior
 from lookless.policies.hf import HfPolicy
 from lookless.rewards import RgrlReward, rgrl_reward
@@ -97,15 +97,23 @@ def rgrl(vlm: VLM, asked: list[Question], steps: int, queries: int, seed: int) -
         for start in range(0, len(kept), 64):
             part = kept[start : start + 64]
             own = [r for r, _, _, _ in part]
-            features = features_of(vlm, policy.features, own, [sources.get(q.image) for _, q, _, _ in part])
+            features = features_of(
+                vlm, policy.features, own, [sources.get(q.image) for _, q, _, _ in part]
+            )
             new_BT, mask_BT = replay(vlm, own, features)
             old_BT = torch.zeros_like(new_BT)
             for b, r in enumerate(own):
                 old_BT[b, : len(r.logprobs)] = torch.tensor(r.logprobs)
             advantages_BT = token_advantages(
-                vlm.chat, own, [a for _, _, a, _ in part], [d for _, _, _, d in part], new_BT.shape[1]
+                vlm.chat,
+                own,
+                [a for _, _, a, _ in part],
+                [d for _, _, _, d in part],
+                new_BT.shape[1],
             )
-            loss, _ = clipped_policy_loss(new_BT, old_BT, advantages_BT, mask_BT, denominator=tokens)
+            loss, _ = clipped_policy_loss(
+                new_BT, old_BT, advantages_BT, mask_BT, denominator=tokens
+            )
             loss.backward()
         nn.utils.clip_grad_norm_(vlm.model.parameters(), 1.0)
         optimizer.step()
@@ -127,11 +135,17 @@ def main() -> None:
     vlm = load_base()
     vlm.model.model.visual.requires_grad_(False)
     sft(vlm, args.out, args.sft_questions, args.seed)
-    train = export(args.out / "rl", list(questions(Split.TRAIN, 1000, args.seed, first_scene=10_000)))
+    train = export(
+        args.out / "rl", list(questions(Split.TRAIN, 1000, args.seed, first_scene=10_000))
+    )
     rgrl(vlm, train, args.steps, args.queries, args.seed)
 
     test = export(args.out / "test", list(questions(Split.TEST, args.eval_questions, args.seed)))
-    for name, mode in (("never", Mode.PROHIBITED), ("always", Mode.FORCED), ("rgrl", Mode.ADAPTIVE)):
+    for name, mode in (
+        ("never", Mode.PROHIBITED),
+        ("always", Mode.FORCED),
+        ("rgrl", Mode.ADAPTIVE),
+    ):
         row = summary(evaluate(HfPolicy(vlm, temperature=0), test, mode, SourceCache(), LIMITS))
         print(
             f"{name:8} accuracy {row['accuracy']:.3f}  look rate {row['look_rate']:.2f}  "

@@ -1,7 +1,6 @@
 import copy
 import zlib
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from PIL import Image, ImageDraw
@@ -13,7 +12,6 @@ from lookless.lookworld.base import new_base
 from lookless.vlm import VLM
 
 MakeQuestion = Callable[..., Question]
-
 
 
 @pytest.fixture(scope="session")

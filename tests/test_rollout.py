@@ -28,9 +28,7 @@ LOOKS = tuple(look(100 * k, 0, 100 * k + 100, 100) for k in range(8))
 
 
 @pytest.fixture
-def play(
-    chat: ChatML, sources: SourceCache, make_question: MakeQuestion
-) -> Callable[..., Rollout]:
+def play(chat: ChatML, sources: SourceCache, make_question: MakeQuestion) -> Callable[..., Rollout]:
     """Return what plays one scripted rollout."""
 
     def run(*texts: str, mode: Mode = Mode.ADAPTIVE, limits: Limits | None = None) -> Rollout:

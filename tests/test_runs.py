@@ -9,7 +9,11 @@ from lookless.episode import Mode
 from lookless.errors import RunError
 from lookless.runs import append_jsonl, open_run, plain, read_jsonl, write_json
 
-CONFIG: dict[str, Any] = {"seed": 0, "mode": Mode.FORCED, "rl": {"steps": 3, "modes": (Mode.FORCED,)}}
+CONFIG: dict[str, Any] = {
+    "seed": 0,
+    "mode": Mode.FORCED,
+    "rl": {"steps": 3, "modes": (Mode.FORCED,)},
+}
 
 
 def test_config_is_saved_before_anything_else(tmp_path: Path) -> None:

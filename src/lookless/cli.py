@@ -9,7 +9,14 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 from lookless.errors import ConfigError, LooklessError
@@ -47,9 +54,15 @@ def bar(title: str, total: int) -> Iterator[Any]:
 def demo(
     out: Annotated[Path, typer.Option(help="New folder for everything that the demo writes.")],
     seed: Annotated[int, typer.Option(help="Seed of data, SFT, RL and sampling.")] = 0,
-    compare: Annotated[bool, typer.Option("--compare", help="Also train the other rewards.")] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run in OUT.")] = False,
-    config: Annotated[Path | None, typer.Option(help="TOML file with settings that differ from the demo's.")] = None,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Also train the other rewards.")
+    ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue an interrupted run in OUT.")
+    ] = False,
+    config: Annotated[
+        Path | None, typer.Option(help="TOML file with settings that differ from the demo's.")
+    ] = None,
 ) -> None:
     """The whole method on a CPU: SFT, rollout-guided RL, and evaluation; prints a table and a report."""
     from lookless.demo import COMPARED, DemoConfig, run_demo
@@ -64,8 +77,19 @@ def demo(
 
 def print_results(results: dict[str, Any]) -> None:
     """Print the demo's table."""
-    table = Table(title=f"LookWorld test, n = {results['n']}, {results['oracle_look_rate']:.1%} need a look")
-    for column in ("policy", "accuracy", "95 % interval", "look rate", "looks", "visual tokens", "s/sample", "MCC"):
+    table = Table(
+        title=f"LookWorld test, n = {results['n']}, {results['oracle_look_rate']:.1%} need a look"
+    )
+    for column in (
+        "policy",
+        "accuracy",
+        "95 % interval",
+        "look rate",
+        "looks",
+        "visual tokens",
+        "s/sample",
+        "MCC",
+    ):
         table.add_column(column, justify="left" if column == "policy" else "right")
     for name, row in results["policies"].items():
         low, high = row["accuracy_ci"]
@@ -93,11 +117,17 @@ def print_results(results: dict[str, Any]) -> None:
 )
 def lookworld(
     out: Annotated[Path, typer.Option(help="New folder for images and questions.jsonl.")],
-    split: Annotated[str, typer.Option(help="train, validation, test, shifted or graded.")] = "test",
+    split: Annotated[
+        str, typer.Option(help="train, validation, test, shifted or graded.")
+    ] = "test",
     count: Annotated[int, typer.Option(min=1, help="Number of questions.")] = 12,
-    size: Annotated[int, typer.Option(min=1024, max=8192, help="Side of the images in pixels.")] = 1024,
+    size: Annotated[
+        int, typer.Option(min=1024, max=8192, help="Side of the images in pixels.")
+    ] = 1024,
     seed: Annotated[int, typer.Option(help="Seed of the split.")] = 0,
-    photos: Annotated[Path | None, typer.Option(help="Folder of photographs for the backgrounds.")] = None,
+    photos: Annotated[
+        Path | None, typer.Option(help="Folder of photographs for the backgrounds.")
+    ] = None,
 ) -> None:
     """Export questions of LookWorld with their images, and a sheet of samples to look at."""
     from lookless.lookworld.dataset import Split, export, questions
@@ -113,13 +143,20 @@ def lookworld(
         done = iter(range(1, len(worlds) + 1))
         asked = export(out, worlds, size, photos, progress=lambda: step(next(done), ""))
     draw_sheet(asked[:12]).save(out / "sheet.png")
-    console.print(f"{len(asked)} questions: {out / 'questions.jsonl'}, sample sheet: {out / 'sheet.png'}", soft_wrap=True)
+    console.print(
+        f"{len(asked)} questions: {out / 'questions.jsonl'}, sample sheet: {out / 'sheet.png'}",
+        soft_wrap=True,
+    )
 
 
 def photo_names(folder: Path) -> tuple[str, ...]:
     """Return the backgrounds that a folder of photographs offers."""
     suffixes = {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"}
-    files = sorted(f.name for f in folder.iterdir() if f.suffix.lower() in suffixes) if folder.is_dir() else []
+    files = (
+        sorted(f.name for f in folder.iterdir() if f.suffix.lower() in suffixes)
+        if folder.is_dir()
+        else []
+    )
     if not files:
         raise ConfigError(f"photos must be a folder with image files, got {str(folder)!r}")
     return tuple(f"photo:{name}" for name in files)
@@ -132,10 +169,14 @@ def photo_names(folder: Path) -> tuple[str, ...]:
 def ask(
     image: Annotated[Path, typer.Argument(help="Image file.")],
     question: Annotated[str, typer.Argument(help="What to ask about it.")],
-    checkpoint: Annotated[Path, typer.Option(help="Checkpoint folder.")] = Path("runs/demo/rgrl/checkpoint"),
+    checkpoint: Annotated[Path, typer.Option(help="Checkpoint folder.")] = Path(
+        "runs/demo/rgrl/checkpoint"
+    ),
     mode: Annotated[str, typer.Option(help="adaptive, forced or prohibited.")] = "adaptive",
     max_looks: Annotated[int, typer.Option(min=0, help="Looks that are executed at most.")] = 3,
-    save_overlay: Annotated[Path | None, typer.Option(help="Write the image with the boxes drawn.")] = None,
+    save_overlay: Annotated[
+        Path | None, typer.Option(help="Write the image with the boxes drawn.")
+    ] = None,
 ) -> None:
     """Answer a question about an image, and show what was looked at."""
     from lookless.episode import LookOutcome, Mode, Question
@@ -162,7 +203,9 @@ def ask(
             region = [round(v) for v in done.views[look.view].region.coordinates]
             text += f", source pixels {region}"
         console.print(text, markup=False)
-    console.print(f"[bold]answer[/bold] {done.answer}  ({done.stop}, {done.visual_tokens} visual tokens, {done.seconds:.2f} s)")
+    console.print(
+        f"[bold]answer[/bold] {done.answer}  ({done.stop}, {done.visual_tokens} visual tokens, {done.seconds:.2f} s)"
+    )
     if save_overlay:
         draw_looks(sources.get(image), done).save(save_overlay)
         console.print(f"overlay: {save_overlay}", soft_wrap=True)
@@ -178,7 +221,9 @@ def report(run: Annotated[Path, typer.Argument(help="Folder that `lookless demo`
 
 @app.command("train-base", epilog="Example:  \n`lookless train-base --out runs/base`")
 def train_base_command(
-    out: Annotated[Path, typer.Option(help="Folder for logs and the checkpoint; resumed if it exists.")],
+    out: Annotated[
+        Path, typer.Option(help="Folder for logs and the checkpoint; resumed if it exists.")
+    ],
     seed: Annotated[int, typer.Option(help="Seed of the weights and the data.")] = 0,
 ) -> None:
     """Train the shipped base weights anew (about two hours on 2 cores)."""
@@ -197,7 +242,9 @@ def read_toml(file: Path | None) -> dict[str, Any]:
     try:
         return tomllib.loads(file.read_text())
     except (OSError, ValueError) as error:
-        raise ConfigError(f"config must be a readable TOML file, got {str(file)!r}: {error}") from None
+        raise ConfigError(
+            f"config must be a readable TOML file, got {str(file)!r}: {error}"
+        ) from None
 
 
 def validated(model: type[Any], settings: dict[str, Any]) -> Any:

@@ -75,7 +75,9 @@ class Data:
     shifted: list[Question]
 
 
-def run_demo(out: Path, config: DemoConfig, progress: Progress, *, resume: bool = False) -> dict[str, Any]:
+def run_demo(
+    out: Path, config: DemoConfig, progress: Progress, *, resume: bool = False
+) -> dict[str, Any]:
     """Run all stages that `out` does not hold yet; return the content of results.json.
 
     Raises:
@@ -88,22 +90,40 @@ def run_demo(out: Path, config: DemoConfig, progress: Progress, *, resume: bool 
     vlm = load_base()
     with clock("sft"):
         sft_stage(vlm, out / "sft", data, sources, config, progress)
-    trained = {"rgrl": config.rl} | {name: baseline(config.rl, COMPARED[name]) for name in config.compare}
+    trained = {"rgrl": config.rl} | {
+        name: baseline(config.rl, COMPARED[name]) for name in config.compare
+    }
     for name, settings in trained.items():
         with clock(name):
             rl_stage(out / "sft", out / name, data.rl, sources, settings, config.seed, progress)
     with clock("eval"):
-        plans = [("never", "rgrl", Mode.PROHIBITED), ("always", "rgrl", Mode.FORCED), ("sft", "sft", Mode.ADAPTIVE)]
+        plans = [
+            ("never", "rgrl", Mode.PROHIBITED),
+            ("always", "rgrl", Mode.FORCED),
+            ("sft", "sft", Mode.ADAPTIVE),
+        ]
         plans += [(name, name, Mode.ADAPTIVE) for name in trained]
         policies: dict[str, Any] = {}
         shifted: dict[str, Any] = {}
         for name, checkpoint, mode in plans:
             folder = out / checkpoint / "checkpoint"
-            policies[name] = eval_stage(folder, out / "eval" / f"{name}.jsonl", data.test, mode, sources, config, progress)
-            shifted[name] = eval_stage(
-                folder, out / "eval" / f"{name}.shifted.jsonl", data.shifted, mode, sources, config, progress
+            policies[name] = eval_stage(
+                folder, out / "eval" / f"{name}.jsonl", data.test, mode, sources, config, progress
             )
-    settings = {"max_looks": config.rl.max_looks, "max_turn_tokens": config.rl.max_turn_tokens, "temperature": 0}
+            shifted[name] = eval_stage(
+                folder,
+                out / "eval" / f"{name}.shifted.jsonl",
+                data.shifted,
+                mode,
+                sources,
+                config,
+                progress,
+            )
+    settings = {
+        "max_looks": config.rl.max_looks,
+        "max_turn_tokens": config.rl.max_turn_tokens,
+        "temperature": 0,
+    }
     results = {
         "n": len(data.test),
         "oracle_look_rate": sum(bool(q.needs_look) for q in data.test) / len(data.test),
@@ -130,7 +150,6 @@ class Clock:
         self.file = file
         self.seconds: dict[str, float] = {}
         if file.exists():
-
             self.seconds = json.loads(file.read_text())
 
     def __call__(self, stage: str) -> "Clock":
@@ -167,7 +186,12 @@ def make_data(folder: Path, config: DemoConfig, progress: Progress) -> Data:
 
         parts = [
             export(folder / name, worlds, progress=count)
-            for name, worlds in (("sft", sft_worlds), ("rl", rl_worlds), ("test", test), ("shifted", shifted))
+            for name, worlds in (
+                ("sft", sft_worlds),
+                ("rl", rl_worlds),
+                ("test", test),
+                ("shifted", shifted),
+            )
         ]
     return Data(sft_worlds, *parts)
 
@@ -215,7 +239,9 @@ def rl_stage(
         return
     folder.mkdir(exist_ok=True)
     vlm = VLM.load(start / "checkpoint")
-    state_file, metrics_file, rollouts_file = (folder / n for n in ("state.pt", "metrics.jsonl", "rollouts.jsonl"))
+    state_file, metrics_file, rollouts_file = (
+        folder / n for n in ("state.pt", "metrics.jsonl", "rollouts.jsonl")
+    )
     resumed_at = torch.load(state_file, weights_only=True)["step"] if state_file.exists() else 0
     for file in (metrics_file, rollouts_file):
         keep_steps(file, resumed_at)
@@ -232,7 +258,9 @@ def rl_stage(
                 "not": metrics.get("look_rate/adaptive/not_needed"),
                 "reward": metrics.get("reward/adaptive"),
             }
-            step(metrics["step"], " ".join(f"{k} {v:.2f}" for k, v in shown.items() if v is not None))
+            step(
+                metrics["step"], " ".join(f"{k} {v:.2f}" for k, v in shown.items() if v is not None)
+            )
 
         rl(vlm, queries, sources, config, seed, state_file, log)
     save_checkpoint(vlm, folder / "checkpoint")
@@ -252,7 +280,13 @@ def keep_steps(file: Path, last: int) -> None:
 def baseline(config: RlConfig, reward: str) -> RlConfig:
     """Return the same RL with another reward: as many rollouts, all of them adaptive."""
     rollouts = config.forced + config.prohibited + config.adaptive
-    changes = {"reward": reward, "reward_settings": {}, "forced": 0, "prohibited": 0, "adaptive": rollouts}
+    changes = {
+        "reward": reward,
+        "reward_settings": {},
+        "forced": 0,
+        "prohibited": 0,
+        "adaptive": rollouts,
+    }
     return RlConfig(**{**config.model_dump(), **changes, "decision_weight": 0.0})
 
 
@@ -268,7 +302,6 @@ def eval_stage(
     """Answer all questions greedily, write a record of each to `file`, return the summary."""
     summary_file = file.with_suffix(".summary.json")
     if summary_file.exists():
-
         loaded: dict[str, Any] = json.loads(summary_file.read_text())
         return loaded
     file.parent.mkdir(exist_ok=True)
@@ -276,7 +309,12 @@ def eval_stage(
     limits = Limits(max_looks=config.rl.max_looks, max_turn_tokens=config.rl.max_turn_tokens)
     with progress(f"evaluating {file.stem}", len(asked)) as step:
         answered: list[Answered] = evaluate(
-            HfPolicy(vlm, temperature=0), asked, mode, sources, limits, progress=lambda n: step(n, "")
+            HfPolicy(vlm, temperature=0),
+            asked,
+            mode,
+            sources,
+            limits,
+            progress=lambda n: step(n, ""),
         )
     file.unlink(missing_ok=True)
     for one in answered:

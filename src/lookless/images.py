@@ -1,318 +1,473 @@
-"""Opening images safely, once each, and cutting views out of them at full resolution.
+"""Safe decoding, pixel budgets, and crops cut from a source that is decoded only once.
 
-Nothing is decoded before its size is known from the header and found acceptable. Sources are kept by
-reference; their decoded pixels are bounded by the cache that holds them.
+Images come from users and data sets, so nothing about a file is believed: its size and its header
+are checked before a pixel is decoded, and whatever is wrong with it is one `ImageError`. Decoded
+pixels are the largest thing in memory; a `SourceCache` bounds them.
 """
 
 import io
 import math
+import os
+import stat
+import struct
 import threading
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO
+from weakref import WeakValueDictionary
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+import numpy as np
+from PIL import ExifTags, Image, UnidentifiedImageError
 
-from lookless.errors import ImageError
+from lookless.errors import ConfigError, ImageError
 from lookless.frames import Box, Frame, View
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
-"""What is opened; of animations and stacks the first frame."""
-MAX_ASPECT = 200
-"""Longest side over shortest that a view may have, as in Qwen's `smart_resize`."""
-_ORIENTATION = 0x0112
-_BYTES_PER_PIXEL = 3
+"""What is opened; of several frames the first. A JPEG with further pictures (MPO) is a JPEG."""
+MAX_ASPECT_RATIO = 200
+"""Longest over shortest side of what a Qwen model can be shown."""
 
-T = TypeVar("T")
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_MAX_EXIF_BYTES = 1 << 20
+_BYTES_PER_PIXEL = 4  # Pillow pads RGB to four bytes
+_ROUNDING_PX = 1e-6
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_SIDEWAYS = frozenset(_TURNS[orientation] for orientation in (5, 6, 7, 8))
+_pillow_lock = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
 class ImageLimits:
-    """What an image file may be at most, checked before decoding."""
+    """The largest image that is opened."""
 
     max_bytes: int = 256 * 2**20
+    """Of the file."""
     max_pixels: int = 200_000_000
+    """Width times height."""
     max_side: int = 65_535
+    """Of width and of height, in pixels."""
 
 
 DEFAULT_LIMITS = ImageLimits()
 
 
 def open_image(source: Path | bytes, limits: ImageLimits = DEFAULT_LIMITS) -> Image.Image:
-    """Return an image as RGB, upright after its EXIF orientation, transparency on white.
+    """Return an image as RGB pixels, upright, without metadata.
+
+    Transparency becomes white, 16 bits per channel become the upper 8, and colour profiles are
+    ignored. A damaged EXIF block counts as none. While decoding, up to three copies of the image
+    are in memory, at 4 bytes per pixel.
 
     Args:
-        source: A file, or the bytes of one.
-        limits: Checked on the file's size and on the header's dimensions before decoding.
+        source: A file, or what one holds.
+        limits: Checked before any pixel is decoded.
 
     Raises:
-        ImageError: If it cannot be read, is too large, is of no known format, or is broken.
+        ImageError: If the file is missing, unreadable, damaged, not one of `FORMATS`, beyond
+            `limits`, or has 32 bits per channel.
     """
-
-    def decode(image: Image.Image) -> Image.Image:
+    with _opened(source, limits) as (image, turn):
         image.load()
-        return _as_rgb(ImageOps.exif_transpose(image))
-
-    return _with_header(source, limits, decode)
-
-
-def image_size(source: Path | bytes, limits: ImageLimits = DEFAULT_LIMITS) -> tuple[int, int]:
-    """Return (width, height) after EXIF orientation, from the header alone.
-
-    Raises:
-        ImageError: As `open_image`, as far as the header shows it.
-    """
-
-    def measure(image: Image.Image) -> tuple[int, int]:
-        width, height = image.size
-        is_turned = image.getexif().get(_ORIENTATION) in (5, 6, 7, 8)
-        return (height, width) if is_turned else (width, height)
-
-    return _with_header(source, limits, measure)
-
-
-def _with_header(
-    source: Path | bytes, limits: ImageLimits, use: Callable[[Image.Image], T]
-) -> T:
-    """Return what `use` makes of an opened, checked, not yet decoded image."""
-    name = repr(str(source)) if isinstance(source, Path) else f"{len(source)} bytes"
-    data = _read(source, name, limits)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(data, formats=FORMATS) as image:
-                _check(image, name, limits)
-                return use(image)
-    except ImageError:
-        raise
-    except UnidentifiedImageError:
-        known = "PNG, JPEG, WEBP, BMP, GIF or TIFF"
-        raise ImageError(f"image must be {known}, got {name} which is none of them") from None
-    except Image.DecompressionBombError:
-        raise ImageError(_too_many_pixels(name, limits)) from None
-    except MemoryError:
-        raise ImageError(f"image must fit into memory, got {name}; use a smaller one") from None
-    except Exception as error:  # Pillow's decoders raise anything on broken files
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ImageError(
-            f"image must be whole and well-formed, got {name}: {reason}; save or download it again"
-        ) from None
-
-
-def _read(source: Path | bytes, name: str, limits: ImageLimits) -> io.BytesIO:
-    """Return the file's bytes, if there are not too many."""
-    too_large = f"image file must have at most {limits.max_bytes} bytes, got {name}; use a smaller one"
-    if isinstance(source, bytes):
-        if len(source) > limits.max_bytes:
-            raise ImageError(too_large)
-        return io.BytesIO(source)
-    try:
-        if not source.is_file():
-            raise ImageError(f"image must be a file, got {name}; check the path")
-        with source.open("rb") as stream:
-            data = stream.read(limits.max_bytes + 1)
-    except (OSError, ValueError) as error:
-        raise ImageError(f"image must be readable, got {name}: {error}; check the path") from None
-    if len(data) > limits.max_bytes:
-        raise ImageError(too_large)
-    return io.BytesIO(data)
-
-
-def _check(image: Image.Image, name: str, limits: ImageLimits) -> None:
-    """Raise unless the header's dimensions are within the limits."""
-    width, height = image.size
-    if width < 1 or height < 1 or max(width, height) > limits.max_side:
-        raise ImageError(
-            f"image sides must be 1 to {limits.max_side} pixels, got {width}x{height} in {name}; "
-            "use a smaller one"
-        )
-    if width * height > limits.max_pixels:
-        raise ImageError(_too_many_pixels(name, limits))
-
-
-def _too_many_pixels(name: str, limits: ImageLimits) -> str:
-    return f"image must have at most {limits.max_pixels} pixels, got {name} with more; use a smaller one"
-
-
-def _as_rgb(image: Image.Image) -> Image.Image:
-    """Return an image of any mode as RGB."""
-    if image.mode.startswith("I;16"):
-        image = image.point(lambda value: value / 256).convert("L")
-    elif image.mode in ("I", "F"):
-        low, high = image.getextrema()
-        is_wide = isinstance(high, int | float) and high > 255
-        image = image.point(lambda value: value / 256 if is_wide else value).convert("L")
-    if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        white = Image.new("RGBA", layer.size, (255, 255, 255, 255))
-        return Image.alpha_composite(white, layer).convert("RGB")
-    return image.convert("RGB")
+        rgb = _to_rgb(image)
+        if turn is not None:
+            rgb = rgb.transpose(turn)
+        rgb.info.clear()  # an orientation left in it would be applied again by whoever reads it
+        return rgb
 
 
 @dataclass(frozen=True, slots=True)
 class PixelBudget:
-    """How many pixels a view may have, and what its sides must be multiples of."""
+    """How many pixels a model may be shown of one view; both sides are multiples of `factor`."""
 
     min_pixels: int
     max_pixels: int
     factor: int
-    """Side in pixels of one visual token: patch size times merge size."""
+    """Pixels per side of one visual token: patch size times merge size."""
+
+    def __post_init__(self) -> None:
+        if not (1 <= self.min_pixels <= self.max_pixels and self.factor >= 1):
+            raise ConfigError(
+                "pixel budget must have 1 <= min_pixels <= max_pixels and factor >= 1, got "
+                f"{self.min_pixels}, {self.max_pixels} and {self.factor}; change it"
+            )
 
     def resized(self, width: int, height: int) -> tuple[int, int]:
-        """Return the (width, height) that a view of this size is resized to.
+        """Return the (width, height) that a region of `width` x `height` pixels is resized to.
 
-        Both are multiples of `factor`, their product is within the budget as far as that allows, and
-        the aspect ratio is kept as closely as possible.
+        The aspect ratio is kept as nearly as multiples of `factor` allow; the shorter side of a
+        very long region is held at `factor`, so that its area can exceed `max_pixels`.
 
         Raises:
-            ImageError: If one side is more than 200 times the other.
+            ImageError: If a side is below 1 or the aspect ratio above `MAX_ASPECT_RATIO`.
 
         Example:
-            >>> PixelBudget(56 * 56, 1280 * 28 * 28, 28).resized(7680, 4320)
-            (1316, 728)
+            >>> PixelBudget(56 * 56, 1280 * 28 * 28, 28).resized(4000, 3000)
+            (1148, 840)
 
-        Source: `smart_resize` of Qwen2-VL's image processor in transformers; equal to it.
+        Source: Bai et al. 2025 (Qwen2.5-VL, arXiv 2502.13923); the numbers are those of
+        `smart_resize` in transformers 5.23. Differs in taking and returning the width first.
         """
-        if max(width, height) > MAX_ASPECT * min(width, height):
+        if min(width, height) < 1 or max(width, height) > MAX_ASPECT_RATIO * min(width, height):
             raise ImageError(
-                f"image sides must differ by at most a factor of {MAX_ASPECT}, got {width}x{height}; "
-                "cut or pad the image"
+                f"region must have an aspect ratio of at most {MAX_ASPECT_RATIO}, "
+                f"got {width}x{height} pixels; use a less elongated one"
             )
-        factor = self.factor
-        new_width, new_height = (round(v / factor) * factor for v in (width, height))
-        if new_width * new_height > self.max_pixels:
-            shrink = math.sqrt(width * height / self.max_pixels)
-            new_width, new_height = (
-                max(factor, math.floor(v / shrink / factor) * factor) for v in (width, height)
-            )
-        elif new_width * new_height < self.min_pixels:
-            grow = math.sqrt(self.min_pixels / (width * height))
-            new_width, new_height = (math.ceil(v * grow / factor) * factor for v in (width, height))
-        return new_width, new_height
+        to_width, to_height = self._multiple(round, width), self._multiple(round, height)
+        if to_width * to_height > self.max_pixels:
+            shrink = math.sqrt(height * width / self.max_pixels)
+            to_width = max(self.factor, self._multiple(math.floor, width / shrink))
+            to_height = max(self.factor, self._multiple(math.floor, height / shrink))
+        elif to_width * to_height < self.min_pixels:
+            grow = math.sqrt(self.min_pixels / (height * width))
+            to_width = self._multiple(math.ceil, width * grow)
+            to_height = self._multiple(math.ceil, height * grow)
+        return to_width, to_height
+
+    def _multiple(self, rounding: Callable[[float], int], side: float) -> int:
+        return rounding(side / self.factor) * self.factor
 
 
 class Source:
-    """An image kept by reference: its size is read from the header, its pixels when first needed."""
+    """One image file, kept by reference: its header is read when asked for, its pixels once.
+
+    Safe to share between threads. A source made by a `SourceCache` can lose its pixels to another
+    one and decodes them again when next asked.
+    """
 
     def __init__(
-        self,
-        path: Path,
-        limits: ImageLimits = DEFAULT_LIMITS,
-        on_decode: Callable[["Source"], None] = lambda source: None,
+        self, path: Path, limits: ImageLimits = DEFAULT_LIMITS, pool: "PixelPool | None" = None
     ) -> None:
+        """Refer to a file.
+
+        Args:
+            path: Must exist; nothing of it is read yet.
+            limits: Checked before decoding.
+            pool: Keeps the decoded pixels; by default they stay as long as this source.
+
+        Raises:
+            ImageError: If `path` is missing or not a file.
+        """
         self.path = path
         self.limits = limits
-        self._on_decode = on_decode
-        self._decoded: Image.Image | None = None
-
-    @cached_property
-    def size(self) -> tuple[int, int]:
-        """Return (width, height) in pixels after EXIF orientation.
-
-        Raises:
-            ImageError: If the file cannot be opened safely.
-        """
-        return image_size(self.path, self.limits)
-
-    @cached_property
-    def key(self) -> str:
-        """Return what identifies the file as it is now: path, time of change, and bytes.
-
-        Raises:
-            ImageError: If there is no such file.
-        """
-        try:
-            status = self.path.stat()
-        except OSError:
-            raise ImageError(f"image must be a file, got {str(self.path)!r}; check the path") from None
-        return f"{self.path.resolve()}:{status.st_mtime_ns}:{status.st_size}"
+        self.key = _identity(path)
+        """What tells sources apart without reading them: resolved path, time of change, size."""
+        self._pool = PixelPool() if pool is None else pool
+        self._lock = threading.Lock()
+        self._size: tuple[int, int] | None = None
 
     @property
-    def decoded_bytes(self) -> int:
-        """Return the memory that the decoded pixels take now."""
-        image = self._decoded
-        return 0 if image is None else image.width * image.height * _BYTES_PER_PIXEL
+    def size(self) -> tuple[int, int]:
+        """Return (width, height) in pixels, upright; no pixel is decoded for it.
+
+        Raises:
+            ImageError: As `open_image`.
+        """
+        if self._size is None:
+            with _opened(self.path, self.limits) as (image, turn):
+                width, height = image.size
+            self._size = (height, width) if turn in _SIDEWAYS else (width, height)
+        return self._size
 
     def full_view(self, budget: PixelBudget) -> View:
-        """Return the view of the whole image: the overview."""
+        """Return the view of the whole image.
+
+        Raises:
+            ImageError: As `open_image` and `PixelBudget.resized`.
+        """
         width, height = self.size
         return View(Box(0, 0, width, height, Frame.SOURCE), *budget.resized(width, height))
 
     def view(self, region: Box, budget: PixelBudget) -> View:
-        """Return the view of a region, rounded outward to whole pixels and clipped to the image.
+        """Return the view of a part of the image.
+
+        Args:
+            region: In `Frame.SOURCE`; clipped to the image, then rounded outward to whole pixels.
+                A corner within 1e-6 of a whole pixel is that pixel: conversions leave such noise.
+            budget: Gives the view's size.
 
         Raises:
-            ValueError: If `region` is not in source pixels, or nothing of it lies in the image.
-            ImageError: If it is more than 200 times as long as wide.
+            ValueError: If `region` is not in source pixels.
+            ImageError: If nothing of `region` lies in the image; as `open_image` and
+                `PixelBudget.resized`.
         """
-        if region.frame is not Frame.SOURCE:
-            raise ValueError(f"region must be in source pixels, got {region.frame}")
         width, height = self.size
-        left, top = max(math.floor(region.left), 0), max(math.floor(region.top), 0)
-        right, bottom = min(math.ceil(region.right), width), min(math.ceil(region.bottom), height)
-        if left >= right or top >= bottom:
-            raise ValueError(f"region must overlap the image of {width}x{height}, got {region}")
-        return View(
-            Box(left, top, right, bottom, Frame.SOURCE), *budget.resized(right - left, bottom - top)
-        )
+        inside = region.intersection(Box(0, 0, width, height, Frame.SOURCE))
+        if not (region.is_finite and inside.area > 0):
+            raise ImageError(
+                f"region must overlap the image of {width}x{height} pixels, "
+                f"got {region.coordinates}; use left < right and top < bottom within it"
+            )
+        left, right = _outward(inside.left, inside.right, width)
+        top, bottom = _outward(inside.top, inside.bottom, height)
+        to_width, to_height = budget.resized(right - left, bottom - top)
+        return View(Box(left, top, right, bottom, Frame.SOURCE), to_width, to_height)
 
     def pixels(self, view: View) -> Image.Image:
-        """Return a view's pixels, cut from the full-resolution image and resized (bicubic).
+        """Return a view's pixels: RGB, `view.width_px` x `view.height_px`, the caller's own.
+
+        They are cut from the full-resolution source, whatever the view was that showed the region,
+        and resized bicubically with antialiasing; a view of its region's size is an exact copy.
 
         Raises:
-            ImageError: If the file cannot be opened safely.
+            ImageError: If the region does not consist of whole pixels of this image, or the file
+                has changed; as `open_image`.
         """
-        image = self._decode()
-        return image.resize(
-            (view.width_px, view.height_px), Image.Resampling.BICUBIC, box=view.region.coordinates
-        )
+        width, height = self.size
+        left, top, right, bottom = view.region.coordinates
+        is_whole = all(float(v).is_integer() for v in view.region.coordinates)
+        if not (is_whole and 0 <= left < right <= width and 0 <= top < bottom <= height):
+            raise ImageError(
+                f"view must show whole pixels of an image of {width}x{height}, "
+                f"got {view.region.coordinates}; make it with Source.view"
+            )
+        image = self._image()
+        if (left, top, right, bottom) != (0, 0, width, height):
+            # Image.crop would apply Pillow's own pixel limit, and warn
+            cut = Image.new("RGB", (int(right - left), int(bottom - top)))
+            cut.paste(image, (-int(left), -int(top)))
+            image = cut
+        return image.resize((view.width_px, view.height_px), Image.Resampling.BICUBIC)
 
-    def _decode(self) -> Image.Image:
-        image = self._decoded
-        if image is None:
-            image = self._decoded = open_image(self.path, self.limits)
-        self._on_decode(self)
-        return image
-
-    def release(self) -> None:
-        """Drop the decoded pixels; they are decoded again when needed."""
-        self._decoded = None
-
-
-class SourceCache:
-    """One `Source` per file, with a bound on all decoded pixels: the least recently used go first."""
-
-    def __init__(self, max_bytes: int = 2**30, limits: ImageLimits = DEFAULT_LIMITS) -> None:
-        self.max_bytes = max_bytes
-        self.limits = limits
-        self._sources: dict[Path, Source] = {}
-        self._decoded: OrderedDict[Source, int] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, path: Path) -> Source:
-        """Return the source of a file; always the same one for the same path."""
+    def _image(self) -> Image.Image:
+        """Return the decoded source; it is shared and must not be changed."""
         with self._lock:
-            if path not in self._sources:
-                self._sources[path] = Source(path, self.limits, self._used)
-            return self._sources[path]
+            image = self._pool.find(self.key)
+            if image is None:
+                image = open_image(self.path, self.limits)
+                if image.size != self.size:
+                    raise ImageError(
+                        "image must not change while in use, "
+                        f"got a new size of {str(self.path)!r}; start again"
+                    )
+                self._pool.keep(self.key, image)
+            return image
+
+
+class PixelPool:
+    """Decoded images by key; the least recently used are dropped to stay within `max_bytes`.
+
+    An image larger than `max_bytes` is never kept.
+    """
+
+    def __init__(self, max_bytes: float = math.inf) -> None:
+        self.max_bytes = max_bytes
+        self._images: OrderedDict[str, Image.Image] = OrderedDict()
+        self._lock = threading.Lock()
+        self._decoded_bytes = 0
 
     @property
     def decoded_bytes(self) -> int:
-        """Return the memory that all decoded pixels take; at most `max_bytes`, or one image."""
-        with self._lock:
-            return sum(self._decoded.values())
+        """Return what the kept images take in memory, in bytes."""
+        return self._decoded_bytes
 
-    def _used(self, source: Source) -> None:
-        """Note that a source's pixels were just used; make room."""
+    def find(self, key: str) -> Image.Image | None:
+        """Return the image kept under `key`, if it still is, and mark it as used."""
         with self._lock:
-            self._decoded[source] = source.decoded_bytes
-            self._decoded.move_to_end(source)
-            total = sum(self._decoded.values())
-            while total > self.max_bytes and len(self._decoded) > 1:
-                oldest, held = self._decoded.popitem(last=False)
-                oldest.release()
-                total -= held
+            if key in self._images:
+                self._images.move_to_end(key)
+            return self._images.get(key)
+
+    def keep(self, key: str, image: Image.Image) -> None:
+        """Keep an image that is not kept yet, and drop others if it takes their place."""
+        with self._lock:
+            self._images[key] = image
+            self._decoded_bytes += _bytes_of(image)
+            while self._decoded_bytes > self.max_bytes:
+                _, dropped = self._images.popitem(last=False)
+                self._decoded_bytes -= _bytes_of(dropped)
+
+
+class SourceCache:
+    """Sources by path, with one bound on the decoded pixels of all of them.
+
+    Safe to share between threads.
+    """
+
+    def __init__(self, max_bytes: int = 2**30, limits: ImageLimits = DEFAULT_LIMITS) -> None:
+        """Start empty.
+
+        Args:
+            max_bytes: Of decoded pixels, at 4 bytes each. An image being decoded or cut is held by
+                that call beyond the bound. An image larger than this is decoded for every view.
+            limits: For every source.
+        """
+        self.limits = limits
+        self._pool = PixelPool(max_bytes)
+        self._sources: WeakValueDictionary[str, Source] = WeakValueDictionary()
+        self._lock = threading.Lock()
+
+    @property
+    def decoded_bytes(self) -> int:
+        """Return what the decoded pixels take in memory, in bytes; never above the bound."""
+        return self._pool.decoded_bytes
+
+    def get(self, path: Path) -> Source:
+        """Return the source of a file; the same one while it is in use and the file unchanged.
+
+        Raises:
+            ImageError: If `path` is missing or not a file.
+        """
+        source = Source(path, self.limits, self._pool)
+        with self._lock:
+            return self._sources.setdefault(source.key, source)
+
+
+@contextmanager
+def _opened(
+    source: Path | bytes, limits: ImageLimits
+) -> Iterator[tuple[Image.Image, Image.Transpose | None]]:
+    """Give an image whose header is within `limits`, and the turn that makes its pixels upright.
+
+    Whatever Pillow raises inside becomes an `ImageError`.
+    """
+    name = f"{len(source)} bytes" if isinstance(source, bytes) else repr(str(source))
+    try:
+        with _file(source, name, limits) as file, _pillow_within(limits):
+            exif = _png_exif(file)
+            with Image.open(file, formats=FORMATS) as image:
+                _check_size(image.size, name, limits)
+                if exif is not None:
+                    image.info["exif"] = exif
+                yield image, _turn(image)
+    except ImageError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise ImageError(
+            f"image must have at most {limits.max_pixels} pixels, got more in {name}; shrink it"
+        ) from error
+    except UnidentifiedImageError as error:
+        raise ImageError(
+            f"image must be one of {', '.join(FORMATS)}, got {name} with other or damaged content; "
+            "convert it"
+        ) from error
+    except Exception as error:  # a damaged file can make Pillow raise nearly anything
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise ImageError(
+            f"image must be readable and undamaged, got {name} ({reason}); get or save it anew"
+        ) from error
+
+
+def _file(source: Path | bytes, name: str, limits: ImageLimits) -> BinaryIO:
+    """Return an open file that is known to be neither empty nor too large."""
+    size = len(source) if isinstance(source, bytes) else _regular(source).st_size
+    if size == 0:
+        raise ImageError(f"image must not be empty, got {name} of 0 bytes; get or save it anew")
+    if size > limits.max_bytes:
+        raise ImageError(
+            f"image must have at most {limits.max_bytes} bytes, got {name} of {size}; shrink it"
+        )
+    return io.BytesIO(source) if isinstance(source, bytes) else source.open("rb")
+
+
+def _regular(path: Path) -> os.stat_result:
+    """Return the status of a regular file; opening a pipe would wait forever."""
+    try:
+        status = path.stat()
+    except (OSError, ValueError) as error:
+        raise ImageError(
+            f"image must be an existing file, got {str(path)!r}; check the path"
+        ) from error
+    if not stat.S_ISREG(status.st_mode):
+        raise ImageError(f"image must be a regular file, got {str(path)!r}; name the image itself")
+    return status
+
+
+def _identity(path: Path) -> str:
+    status = _regular(path)
+    return f"{path.resolve()}|{status.st_mtime_ns}|{status.st_size}"
+
+
+@contextmanager
+def _pillow_within(limits: ImageLimits) -> Iterator[None]:
+    """Let Pillow open images up to `limits` in silence.
+
+    Its warnings and its own pixel limit are settings of the process: both are set under a lock, for
+    as long as one image is read, and Pillow's limit is only ever raised, to where it meets ours.
+    """
+    with _pillow_lock, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        theirs = Image.MAX_IMAGE_PIXELS
+        if theirs is not None:  # Pillow refuses images of more than twice this
+            Image.MAX_IMAGE_PIXELS = max(theirs, math.ceil(limits.max_pixels / 2))
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = theirs
+
+
+def _check_size(size: tuple[int, int], name: str, limits: ImageLimits) -> None:
+    width, height = size
+    if width * height > limits.max_pixels:
+        raise ImageError(
+            f"image must have at most {limits.max_pixels} pixels, "
+            f"got {width}x{height} in {name}; shrink it"
+        )
+    if max(size) > limits.max_side:
+        raise ImageError(
+            f"image must have at most {limits.max_side} pixels a side, "
+            f"got {width}x{height} in {name}; shrink it"
+        )
+
+
+def _png_exif(file: BinaryIO) -> bytes | None:
+    """Return a PNG's EXIF block; Pillow finds one behind the pixels only by decoding them."""
+    if file.read(len(_PNG_SIGNATURE)) != _PNG_SIGNATURE:
+        return None
+    while len(head := file.read(8)) == 8:
+        length, name = struct.unpack(">I4s", head)
+        if name == b"eXIf":
+            return b"Exif\0\0" + file.read(min(length, _MAX_EXIF_BYTES))
+        file.seek(length + 4, os.SEEK_CUR)
+    return None
+
+
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """Return what makes the pixels upright once they are loaded, None if they will be."""
+    if image.format == "TIFF":  # Pillow turns these itself
+        return None
+    try:
+        # the base class's method: that of PNG decodes the pixels
+        return _TURNS.get(Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1))
+    except Exception:  # damaged metadata, in whatever way, leaves the pixels good
+        return None
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """Return a new RGB image, transparent parts white."""
+    if image.mode in ("I", "F"):
+        raise ImageError(
+            "image must have 8 or 16 bits per channel, got 32, whose range is unknown; convert it"
+        )
+    if image.mode.startswith("I;16"):
+        values_H_W = np.asarray(image)
+        if "transparency" in image.info:
+            values_H_W = np.where(values_H_W == image.info["transparency"], 0xFFFF, values_H_W)
+        image = Image.fromarray((values_H_W >> 8).astype(np.uint8))
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    layer = image if image.mode == "RGBA" else image.convert("RGBA")
+    white = Image.new("RGB", image.size, "white")
+    white.paste(layer, mask=layer)
+    return white
+
+
+def _outward(low: float, high: float, extent: int) -> tuple[int, int]:
+    """Return the whole pixels around low..high, at least one, within 0..extent."""
+    first = min(math.floor(low + _ROUNDING_PX), extent - 1)
+    return first, max(math.ceil(high - _ROUNDING_PX), first + 1)
+
+
+def _bytes_of(image: Image.Image) -> int:
+    return image.width * image.height * _BYTES_PER_PIXEL

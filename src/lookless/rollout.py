@@ -6,7 +6,13 @@ from dataclasses import dataclass, field
 
 from lookless.chat.toolcall import ToolCall, extract_boxed, parse_tool_call
 from lookless.episode import (
-    Look, LookOutcome, Mode, Question, Rollout, StopReason, Turn,
+    Look,
+    LookOutcome,
+    Mode,
+    Question,
+    Rollout,
+    StopReason,
+    Turn,
 )  # fmt: skip
 from lookless.frames import Frame, View
 from lookless.images import Source, SourceCache
@@ -72,7 +78,9 @@ def rollout(
         pending: dict[int, Observation | None] = dict.fromkeys(range(len(episodes)))
         while pending:
             sampled = session.step(pending, limits.max_turn_tokens)
-            results = {row: _advance(policy, episodes[row], turn, limits) for row, turn in sampled.items()}
+            results = {
+                row: _advance(policy, episodes[row], turn, limits) for row, turn in sampled.items()
+            }
             pending = {row: seen for row, seen in results.items() if seen is not None}
     except (RuntimeError, OSError):
         for episode in episodes:
@@ -91,7 +99,13 @@ def _begin(policy: Policy, question: Question, mode: Mode, sources: SourceCache)
     prompt = Prompt(question, mode, tuple(prefix), overview, tuple(rest))
     ids = [*prefix, *rest]
     return _Episode(
-        prompt, source, [view], ids, [False] * len(ids), [0.0] * len(ids), [Turn("prompt", chat.decode(ids))]
+        prompt,
+        source,
+        [view],
+        ids,
+        [False] * len(ids),
+        [0.0] * len(ids),
+        [Turn("prompt", chat.decode(ids))],
     )
 
 
@@ -121,7 +135,10 @@ def _advance(
         episode.stop = StopReason.CONTEXT_LENGTH
         return None
     episode.looks.append(look)
-    if sum(past.outcome is not LookOutcome.EXECUTED for past in episode.looks) > limits.max_refusals:
+    if (
+        sum(past.outcome is not LookOutcome.EXECUTED for past in episode.looks)
+        > limits.max_refusals
+    ):
         episode.stop = StopReason.TOO_MANY_LOOKS
         return None
     picture = None

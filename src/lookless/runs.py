@@ -32,7 +32,9 @@ def open_run(folder: Path, config: Mapping[str, Any], *, resume: bool = False) -
     if resume and file.is_file():
         saved = json.loads(file.read_text())["config"]
         if saved != settings:
-            names = sorted(k for k in saved.keys() | settings.keys() if saved.get(k) != settings.get(k))
+            names = sorted(
+                k for k in saved.keys() | settings.keys() if saved.get(k) != settings.get(k)
+            )
             raise RunError(
                 f"a resumed run must keep its config, got another {', '.join(names)}; "
                 f"use the settings in {file} or another folder"

@@ -50,7 +50,10 @@ class VLM:
     """A Qwen-VL-architecture model with its tokenizer and image processor."""
 
     def __init__(
-        self, model: Qwen3VLForConditionalGeneration, processor: Qwen2VLImageProcessorPil, chat: ChatML
+        self,
+        model: Qwen3VLForConditionalGeneration,
+        processor: Qwen2VLImageProcessorPil,
+        chat: ChatML,
     ) -> None:
         self.model = model
         self.processor = processor
@@ -97,7 +100,10 @@ class VLM:
             inputs["pixel_values"].to(self.device, self.model.dtype), grids.to(self.device)
         )
         sizes = [len(tokens) for tokens in out.pooler_output]
-        stacks = [level.split(sizes) if isinstance(level, Tensor) else level for level in out.deepstack_features]
+        stacks = [
+            level.split(sizes) if isinstance(level, Tensor) else level
+            for level in out.deepstack_features
+        ]
         return [
             ImageFeatures(tokens, tuple(level[k] for level in stacks), tuple(grids[k].tolist()))
             for k, tokens in enumerate(out.pooler_output)
@@ -106,7 +112,9 @@ class VLM:
     def positions(self, segment: Segment, start: int) -> tuple[Tensor, int]:
         """Return the M-RoPE positions (3, T) of a segment that begins at `start`, and the next one."""
         ids = torch.tensor([list(segment.token_ids)])
-        grids = torch.tensor([image.grid_thw for image in segment.images]) if segment.images else None
+        grids = (
+            torch.tensor([image.grid_thw for image in segment.images]) if segment.images else None
+        )
         positions, delta = self.model.model.get_rope_index(
             ids, mm_token_type_ids=(ids == self.chat.image_pad_id).int(), image_grid_thw=grids
         )

@@ -25,7 +25,9 @@ def test_prefix_and_instruction_are_tokenised_as_one_text_would_be(chat: ChatML)
     assert chat.encode(chat.decode(ids).replace("<|image_pad|>", "<|image_pad|>" * 15)) == ids
 
 
-@pytest.mark.parametrize(("width", "height", "tokens"), [(160, 160, 25), (160, 96, 15), (32, 32, 1)])
+@pytest.mark.parametrize(
+    ("width", "height", "tokens"), [(160, 160, 25), (160, 96, 15), (32, 32, 1)]
+)
 def test_view_costs_one_token_per_square_of_the_factor(
     chat: ChatML, width: int, height: int, tokens: int
 ) -> None:
@@ -78,7 +80,9 @@ def test_any_text_comes_back_from_its_tokens(chat: ChatML, text: str) -> None:
     assert chat.decode(chat.encode(text)) == text
 
 
-@given(parts=st.lists(st.sampled_from(["<think>", "<tool_call>", "\\boxed{", " ", "a", "\n", "🙂"])))
+@given(
+    parts=st.lists(st.sampled_from(["<think>", "<tool_call>", "\\boxed{", " ", "a", "\n", "🙂"]))
+)
 def test_control_tokens_come_back(chat: ChatML, parts: list[str]) -> None:
     text = "".join(parts)
     assert chat.decode(chat.encode(text)) == text

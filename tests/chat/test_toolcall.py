@@ -51,9 +51,7 @@ CALL = '<tool_call>{"name": "f", "arguments": {}}</tool_call>'
         (f"<tool_call>broken</tool_call>{CALL}", MALFORMED),
     ],
 )
-def test_first_call_of_a_turn_is_parsed(
-    text: str, expected: ToolCall | LookOutcome | None
-) -> None:
+def test_first_call_of_a_turn_is_parsed(text: str, expected: ToolCall | LookOutcome | None) -> None:
     assert parse_tool_call(text) == expected
 
 
@@ -110,7 +108,9 @@ def test_no_text_raises(text: str) -> None:
 
 @given(
     st.dictionaries(
-        st.text(max_size=5), st.integers() | st.text(max_size=20) | st.lists(st.integers()), max_size=4
+        st.text(max_size=5),
+        st.integers() | st.text(max_size=20) | st.lists(st.integers()),
+        max_size=4,
     )
 )
 def test_any_arguments_come_back(arguments: dict[str, Any]) -> None:

@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 
 from lookless.lookworld.backgrounds import (
-    SHIFTED_BACKGROUNDS, TRAIN_BACKGROUNDS, background_image,
+    SHIFTED_BACKGROUNDS,
+    TRAIN_BACKGROUNDS,
+    background_image,
 )  # fmt: skip
 
 WHOLE = (0.0, 0.0, 1.0, 1.0)

@@ -10,7 +10,13 @@ from lookless.frames import Frame
 from lookless.lookworld import questions as q
 from lookless.lookworld.backgrounds import SHIFTED_BACKGROUNDS, TRAIN_BACKGROUNDS
 from lookless.lookworld.dataset import (
-    QUESTIONS_PER_SCENE, Split, WorldQuestion, export, questions, record_of, scene_questions,
+    QUESTIONS_PER_SCENE,
+    Split,
+    WorldQuestion,
+    export,
+    questions,
+    record_of,
+    scene_questions,
     to_question,
 )  # fmt: skip
 from lookless.lookworld.scene import VALUES, Kind
@@ -98,9 +104,7 @@ def test_one_image_often_has_questions_of_both_sorts(
 
 
 @pytest.mark.parametrize("split", list(Split))
-def test_every_question_is_sound(
-    worlds: dict[Split, list[WorldQuestion]], split: Split
-) -> None:
+def test_every_question_is_sound(worlds: dict[Split, list[WorldQuestion]], split: Split) -> None:
     per_scene = Counter(w.scene_id for w in worlds[split])
     assert max(per_scene.values()) <= QUESTIONS_PER_SCENE
     for w in worlds[split]:

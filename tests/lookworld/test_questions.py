@@ -5,8 +5,15 @@ import numpy as np
 import pytest
 
 from lookless.lookworld.questions import (
-    DETAIL_PHRASES, FAMILY_OF, LEGIBLE_PX, OVERVIEW_PHRASES, SHIFTED_DETAIL_PHRASES,
-    SHIFTED_OVERVIEW_PHRASES, Family, detail_question, overview_question,
+    DETAIL_PHRASES,
+    FAMILY_OF,
+    LEGIBLE_PX,
+    OVERVIEW_PHRASES,
+    SHIFTED_DETAIL_PHRASES,
+    SHIFTED_OVERVIEW_PHRASES,
+    Family,
+    detail_question,
+    overview_question,
 )  # fmt: skip
 from lookless.lookworld.scene import FEATURE, Content, Kind, Scene, Sign
 
@@ -70,7 +77,8 @@ def test_overview_is_too_coarse_below_the_legibility_rule() -> None:
 
 
 @pytest.mark.parametrize(
-    ("x", "y", "side"), [(0.1, 0.5, "left"), (0.9, 0.5, "right"), (0.5, 0.1, "above"), (0.5, 0.9, "below")]
+    ("x", "y", "side"),
+    [(0.1, 0.5, "left"), (0.9, 0.5, "right"), (0.5, 0.1, "above"), (0.5, 0.9, "below")],
 )
 def test_relation_says_where_the_first_sign_lies(x: float, y: float, side: str) -> None:
     opposite = {"left": "right", "right": "left", "above": "below", "below": "above"}[side]

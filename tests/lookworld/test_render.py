@@ -28,7 +28,9 @@ KINDS = [(kind, value) for kind in Kind for value in VALUES[kind][:6]]
 def test_content_changes_its_box_and_nothing_outside(kind: Kind, value: str) -> None:
     content = content_of(kind, value)
     blank = scene_with(replace(content, size=0.001, x=0.6, y=0.4, kind=Kind.MARK, value="disc"))
-    changed = np.abs(pixels(render(scene_with(content), 400)) - pixels(render(blank, 400))).max(-1) > 8
+    changed = (
+        np.abs(pixels(render(scene_with(content), 400)) - pixels(render(blank, 400))).max(-1) > 8
+    )
     changed[155:165, 235:245] = False  # where the other picture has its speck
     rows, columns = np.nonzero(changed)
     left, top, right, bottom = (v * 400 for v in content.corners)
@@ -103,7 +105,9 @@ def test_tallest_bar_is_the_answer_by_a_clear_margin(variant: int) -> None:
 @pytest.mark.parametrize("colour", list(COLOURS))
 def test_ink_stands_out(colour: str) -> None:
     weights = np.array([0.299, 0.587, 0.114])
-    assert abs(weights @ np.array(ink_for(COLOURS[colour])) - weights @ np.array(COLOURS[colour])) > 90
+    assert (
+        abs(weights @ np.array(ink_for(COLOURS[colour])) - weights @ np.array(COLOURS[colour])) > 90
+    )
 
 
 @pytest.mark.parametrize("plate", PLATES)

@@ -2,7 +2,15 @@ import numpy as np
 import pytest
 
 from lookless.lookworld.scene import (
-    COLOURS, FEATURE, GRADED_STYLE, INNER, SHIFTED_STYLE, VALUES, Kind, Scene, SceneStyle,
+    COLOURS,
+    FEATURE,
+    GRADED_STYLE,
+    INNER,
+    SHIFTED_STYLE,
+    VALUES,
+    Kind,
+    Scene,
+    SceneStyle,
     sample_scene,
 )  # fmt: skip
 
@@ -10,7 +18,9 @@ STYLES = [SceneStyle(), SHIFTED_STYLE, GRADED_STYLE]
 
 
 def scenes(style: SceneStyle, count: int = 150) -> list[Scene]:
-    return [sample_scene(np.random.default_rng(k), style, ("clouds", "grain")) for k in range(count)]
+    return [
+        sample_scene(np.random.default_rng(k), style, ("clouds", "grain")) for k in range(count)
+    ]
 
 
 @pytest.mark.parametrize("style", STYLES)
@@ -53,7 +63,9 @@ def test_colour_names_stay_the_nearest_name_of_most_signs() -> None:
     signs = [sign for scene in scenes(SceneStyle(), 300) for sign in scene.signs]
 
     def nearest(rgb: tuple[int, int, int]) -> str:
-        return min(COLOURS, key=lambda c: sum((x - y) ** 2 for x, y in zip(COLOURS[c], rgb, strict=True)))
+        return min(
+            COLOURS, key=lambda c: sum((x - y) ** 2 for x, y in zip(COLOURS[c], rgb, strict=True))
+        )
 
     assert np.mean([nearest(sign.rgb) == sign.colour for sign in signs]) > 0.97
 

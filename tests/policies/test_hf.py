@@ -51,7 +51,9 @@ def prompts_of(vlm: VLM, sources: SourceCache, questions: Sequence[Question]) ->
         view = source.full_view(chat.budget)
         for mode in Mode:
             prefix, rest = chat.prefix(view, question.text), chat.instruction(mode)
-            prompts.append(Prompt(question, mode, tuple(prefix), Picture(source, view), tuple(rest)))
+            prompts.append(
+                Prompt(question, mode, tuple(prefix), Picture(source, view), tuple(rest))
+            )
     return prompts
 
 

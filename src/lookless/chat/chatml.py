@@ -76,7 +76,9 @@ class ChatML:
     @property
     def banned_ids(self) -> tuple[int, ...]:
         """Ids that a policy must never sample: everything that stands for or brackets pixels."""
-        return tuple(self._id(t) for t in (IMAGE_PAD, VIDEO_PAD, VISION_START, VISION_END, IM_START))
+        return tuple(
+            self._id(t) for t in (IMAGE_PAD, VIDEO_PAD, VISION_START, VISION_END, IM_START)
+        )
 
     def _id(self, token: str) -> int:
         index = self.tokenizer.convert_tokens_to_ids(token)

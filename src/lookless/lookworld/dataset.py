@@ -67,7 +67,9 @@ def scene_questions(
     for _ in range(QUESTIONS_PER_SCENE):
         kind = rng.random()
         wants_small = kind < NEED_RATE
-        signs = [s for s in left if split is Split.GRADED or (s.content.detail < 0.03) == wants_small]
+        signs = [
+            s for s in left if split is Split.GRADED or (s.content.detail < 0.03) == wants_small
+        ]
         if kind > 1 - OVERVIEW_RATE and split is not Split.GRADED:
             question = q.overview_question(scene, rng, overview_phrases)
             if all(question.text != other.text for other in asked):
@@ -122,7 +124,9 @@ def export(
         path = folder / "images" / f"{world.scene_id}-{size_px}.jpg"
         if not path.exists():
             part = path.with_suffix(".part")
-            render(world.scene, size_px, photos=photos).save(part, "JPEG", quality=90, subsampling=0)
+            render(world.scene, size_px, photos=photos).save(
+                part, "JPEG", quality=90, subsampling=0
+            )
             part.rename(path)
         records.append(to_question(world, path, size_px))
         progress()

@@ -22,7 +22,13 @@ from lookless.lookworld import questions as q
 from lookless.lookworld import speech
 from lookless.lookworld.backgrounds import TRAIN_BACKGROUNDS
 from lookless.lookworld.pretrain_vision import (
-    SOURCE_PX, PatchHeads, joined, optimizers, patch_labels, patch_loss, schedule,
+    SOURCE_PX,
+    PatchHeads,
+    joined,
+    optimizers,
+    patch_labels,
+    patch_loss,
+    schedule,
 )  # fmt: skip
 from lookless.lookworld.render import render
 from lookless.lookworld.scene import Scene, SceneStyle, sample_scene
@@ -31,8 +37,8 @@ from lookless.vlm import VLM, Segment
 
 ASK_WHERE = "Where is it?"
 ASK_WHAT = "What is it?"
-QUESTIONS = 5
-MAX_CROPS = 3
+QUESTIONS = 3
+MAX_CROPS = 2
 PATCH_WEIGHT = 0.3
 
 
@@ -60,7 +66,9 @@ def crop_view(vlm: VLM, scene: Scene, box: q.Box) -> tuple[View, Image.Image]:
 def jittered(box: q.Box, rng: np.random.Generator) -> q.Box:
     """Return a look's box as a model would speak it: rounded, and off by up to a step at each side."""
     steps = [round(v * 1000 / speech.STEP) + int(rng.integers(-1, 2)) for v in box]
-    left, top, right, bottom = (min(max(s, 0), 1000 // speech.STEP) * speech.STEP / 1000 for s in steps)
+    left, top, right, bottom = (
+        min(max(s, 0), 1000 // speech.STEP) * speech.STEP / 1000 for s in steps
+    )
     return left, top, max(right, left + 0.05), max(bottom, top + 0.05)
 
 
@@ -100,7 +108,9 @@ def sample_lesson(vlm: VLM, rng: np.random.Generator) -> Lesson:
             crop, pixels = crop_view(vlm, scene, jittered(speech.look_box(question), rng))
             images.append(pixels)
             region = tuple(v / SOURCE_PX for v in crop.region.coordinates)
-            labels.append(patch_labels(scene, (region[0], region[1], region[2], region[3]), pixels.size))
+            labels.append(
+                patch_labels(scene, (region[0], region[1], region[2], region[3]), pixels.size)
+            )
             say(chat.observation(crop), False)
         else:
             say(chat.encode(f"{open_user}{ASK_WHAT}{open_model}"), False)
@@ -213,11 +223,11 @@ def pretrain_language(
         nn.utils.clip_grad_norm_(vlm.model.parameters(), 1.0)
         for opt, _ in opts:
             opt.step()
-        for name, value in stats.items():
-            mean[name] = 0.98 * mean.get(name, value) + 0.02 * value
+        for key, value in stats.items():
+            mean[key] = 0.98 * mean.get(key, value) + 0.02 * value
         if (step + 1) % 50 == 0 or step + 1 == steps:
             row = {"step": step + 1, "seconds": round(time.monotonic() - started, 1)}
-            row |= {name: round(value, 4) for name, value in mean.items()}
+            row |= {key: round(value, 4) for key, value in mean.items()}
             with (out / f"{name}.jsonl").open("a") as log:
                 log.write(json.dumps(row) + "\n")
         if (step + 1) % 250 == 0 or step + 1 == steps:

@@ -22,8 +22,20 @@ from lookless.lookworld import questions as q
 from lookless.lookworld.backgrounds import TRAIN_BACKGROUNDS
 from lookless.lookworld.render import render
 from lookless.lookworld.scene import (
-    BARS, COLOURS, COUNTS, DIGITS, GRADED_STYLE, LETTERS, SHAPES, SIDES, ARROWS,
-    Content, Kind, Scene, SceneStyle, sample_scene,
+    ARROWS,
+    BARS,
+    COLOURS,
+    COUNTS,
+    DIGITS,
+    GRADED_STYLE,
+    LETTERS,
+    SHAPES,
+    SIDES,
+    Content,
+    Kind,
+    Scene,
+    SceneStyle,
+    sample_scene,
 )  # fmt: skip
 from lookless.lookworld.speech import look_side, square_around
 from lookless.lookworld.tiny import HIDDEN, MERGE, PATCH, VIEW_PX
@@ -79,21 +91,31 @@ def patch_labels(scene: Scene, region: q.Box, size_px: tuple[int, int]) -> Label
     width, height = size_px
     columns, rows = width // PATCH, height // PATCH
     count = columns * rows
-    labels: Labels = {name: np.full(count, -100, np.int64) for name in ("colour", "kind", "glyph", "digit")}
+    labels: Labels = {
+        name: np.full(count, -100, np.int64) for name in ("colour", "kind", "glyph", "digit")
+    }
     labels["inside"] = np.zeros(count, np.float32)
     labels["where"] = where = np.full((count, 7), np.nan, np.float32)
     px, py = (
-        a.ravel() for a in np.meshgrid((np.arange(columns) + 0.5) * PATCH, (np.arange(rows) + 0.5) * PATCH)
+        a.ravel()
+        for a in np.meshgrid((np.arange(columns) + 0.5) * PATCH, (np.arange(rows) + 0.5) * PATCH)
     )
     left, top, right, bottom = region
     scale_x, scale_y = width / (right - left), height / (bottom - top)
 
     def in_view(box: q.Box) -> tuple[float, float, float, float]:
         x0, y0, x1, y1 = box
-        return (x0 - left) * scale_x, (y0 - top) * scale_y, (x1 - left) * scale_x, (y1 - top) * scale_y
+        return (
+            (x0 - left) * scale_x,
+            (y0 - top) * scale_y,
+            (x1 - left) * scale_x,
+            (y1 - top) * scale_y,
+        )
 
     def patch_at(x: float, y: float) -> int:
-        column, row = (int(min(max(v, 0), end - 1) // PATCH) for v, end in ((x, width), (y, height)))
+        column, row = (
+            int(min(max(v, 0), end - 1) // PATCH) for v, end in ((x, width), (y, height))
+        )
         return row * columns + column
 
     for sign in scene.signs:
@@ -128,7 +150,9 @@ def patch_labels(scene: Scene, region: q.Box, size_px: tuple[int, int]) -> Label
 
 def joined(labels: Sequence[Labels]) -> dict[str, Tensor]:
     """Return the labels of several views one after the other."""
-    return {name: torch.from_numpy(np.concatenate([one[name] for one in labels])) for name in labels[0]}
+    return {
+        name: torch.from_numpy(np.concatenate([one[name] for one in labels])) for name in labels[0]
+    }
 
 
 def patchify(image_BHWC: np.ndarray) -> Tensor:
@@ -162,7 +186,14 @@ class Views(IterableDataset):
 class PatchHeads(nn.Module):
     """Linear heads: each merged visual token speaks for its four patches."""
 
-    SIZES = {"inside": 1, "colour": len(COLOURS), "kind": len(KINDS), "glyph": len(GLYPHS), "digit": len(DIGITS), "where": 7}
+    SIZES = {
+        "inside": 1,
+        "colour": len(COLOURS),
+        "kind": len(KINDS),
+        "glyph": len(GLYPHS),
+        "digit": len(DIGITS),
+        "where": 7,
+    }
 
     def __init__(self) -> None:
         super().__init__()
@@ -174,7 +205,9 @@ class PatchHeads(nn.Module):
         return dict(zip(self.SIZES, out.split(list(self.SIZES.values()), -1), strict=True))
 
 
-def patch_loss(out: dict[str, Tensor], labels: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
+def patch_loss(
+    out: dict[str, Tensor], labels: dict[str, Tensor]
+) -> tuple[Tensor, dict[str, float]]:
     """Return the summed loss and each head's accuracy (or mean error)."""
     total = F.binary_cross_entropy_with_logits(out["inside"].squeeze(-1), labels["inside"])
     stats = {}
@@ -196,7 +229,7 @@ def optimizers(modules: list[nn.Module], lr: float) -> list[torch.optim.Optimize
     """Return Muon for the matrices inside the network and AdamW for the rest."""
     params = {p for m in modules for p in m.parameters() if p.requires_grad}
     named = [(n, p) for m in modules for n, p in m.named_parameters() if p in params]
-    matrix = [p for n, p in named if p.ndim == 2 and "embed" not in n and "linear.weight" != n]
+    matrix = [p for n, p in named if p.ndim == 2 and "embed" not in n and n != "linear.weight"]
     ids = {id(p) for p in matrix}
     rest = list({id(p): p for _, p in named if id(p) not in ids}.values())
     return [
@@ -232,7 +265,9 @@ def pretrain_vision(
         first = state["step"]
         for part, saved in zip((tower, heads, *opts), state["parts"], strict=True):
             part.load_state_dict(saved)
-    views = DataLoader(Views(seed, batch, first, steps), batch_size=None, num_workers=1, prefetch_factor=4)
+    views = DataLoader(
+        Views(seed, batch, first, steps), batch_size=None, num_workers=1, prefetch_factor=4
+    )
     mean: dict[str, float] = {}
     started = time.monotonic()
     for step, (images, labels) in enumerate(views, start=first):

@@ -160,7 +160,9 @@ INNER = 0.64
 """The square of a plate that may carry a content, as a share of the plate's size."""
 
 
-def sample_scene(rng: np.random.Generator, style: SceneStyle, backgrounds: tuple[str, ...]) -> Scene:
+def sample_scene(
+    rng: np.random.Generator, style: SceneStyle, backgrounds: tuple[str, ...]
+) -> Scene:
     """Return a random scene of `style` on one of `backgrounds`; the same `rng` state gives the same scene."""
     count = int(rng.integers(style.signs[0], style.signs[1] + 1))
     colours = rng.permutation(list(COLOURS))[:count]

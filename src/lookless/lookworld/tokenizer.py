@@ -17,7 +17,14 @@ SPECIAL = (
     "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>",
     "<|image_pad|>", "<|video_pad|>",
 )  # fmt: skip
-CONTROL = ("<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>", "<think>", "</think>")
+CONTROL = (
+    "<tool_call>",
+    "</tool_call>",
+    "<tool_response>",
+    "</tool_response>",
+    "<think>",
+    "</think>",
+)
 PHRASES = ('{"name": "zoom_in", "arguments": {"bbox_2d": [', '], "image": ', "\\boxed{")
 """Fixed strings of the protocol, one token each: a call is 14 tokens long."""
 VOCAB_SIZE = 640
@@ -27,10 +34,34 @@ PATTERN = r"\p{N}+|, | ?\p{L}+|[^\s\p{L}\p{N}]+|\s+"
 def corpus() -> Iterator[str]:
     """Yield all that is said in LookWorld, often enough for every word and number to be one token."""
     rng = np.random.default_rng(0)
-    fixed = [WORDING.system, *WORDING.modes.values(), *REFUSALS.values(), "system\n", "user\n", "assistant\n"]
-    fixed += [str(n) for n in range(0, 1001, STEP)] + [str(s) for s in SIZES] + [f" {c}" for c in COLOURS] + list(COLOURS)
+    fixed = [
+        WORDING.system,
+        *WORDING.modes.values(),
+        *REFUSALS.values(),
+        "system\n",
+        "user\n",
+        "assistant\n",
+    ]
+    fixed += (
+        [str(n) for n in range(0, 1001, STEP)]
+        + [str(s) for s in SIZES]
+        + [f" {c}" for c in COLOURS]
+        + list(COLOURS)
+    )
     fixed += ["left", "right", "above", "below"]
-    fixed += ["Not there.", "Where is it?", "Describe the signs.", "}}", "}", "].", "[", " px.", "Detail", "\n", "?"]
+    fixed += [
+        "Not there.",
+        "Where is it?",
+        "Describe the signs.",
+        "}}",
+        "}",
+        "].",
+        "[",
+        " px.",
+        "Detail",
+        "\n",
+        "?",
+    ]
     for values in VALUES.values():
         fixed += [v for v in values] + [f" {v}" for v in values]
     for phrases in (*q.DETAIL_PHRASES.values(), *q.OVERVIEW_PHRASES.values()):

@@ -77,7 +77,8 @@ def demonstrate(
     requests = [(question, plans[question.id].mode) for question in questions]
     played = rollout(ScriptedPolicy(chat, script), requests, sources)
     return [
-        (plans[r.question_id].kind, _mask_mistake(chat, r, plans[r.question_id].kind)) for r in played
+        (plans[r.question_id].kind, _mask_mistake(chat, r, plans[r.question_id].kind))
+        for r in played
     ]
 
 

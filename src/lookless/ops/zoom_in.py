@@ -5,10 +5,11 @@ from typing import Any
 
 from lookless.episode import Look, LookOutcome
 from lookless.frames import Box, Frame, View
+from lookless.images import MAX_ASPECT_RATIO
 
 NAME = "zoom_in"
 MIN_SIDE_PX = 8
-"""A crop's shorter side in source pixels must be at least this."""
+"""A crop's shorter side in source pixels must be at least this, and not a sliver of the longer."""
 REPEATED_IOU = 0.95
 """Two looks that overlap by more than this are the same look."""
 
@@ -72,7 +73,8 @@ def validate(arguments: Any, frame: Frame, views: tuple[View, ...]) -> Look:
     if region.right <= region.left or region.bottom <= region.top:
         is_empty = box.width == 0 or box.height == 0
         return Look(LookOutcome.TOO_SMALL if is_empty else LookOutcome.OUTSIDE, image, box)
-    if min(region.width, region.height) < MIN_SIDE_PX:
+    short, long = sorted((region.width, region.height))
+    if short < MIN_SIDE_PX or long > MAX_ASPECT_RATIO * (short - 1):
         return Look(LookOutcome.TOO_SMALL, image, box)
     if any(_iou(region, seen.region) > REPEATED_IOU for seen in views[1:]):
         return Look(LookOutcome.REPEATED, image, box)

@@ -63,11 +63,15 @@ class HfSession:
         self.rests = [prompt.rest for prompt in prompts]
 
     @torch.no_grad()
-    def step(self, appended: Mapping[int, Observation | None], max_tokens: int) -> dict[int, Sampled]:
+    def step(
+        self, appended: Mapping[int, Observation | None], max_tokens: int
+    ) -> dict[int, Sampled]:
         """Return the next turn of the rollouts that go on; the others leave the batch."""
         self._keep(list(appended))
         pictures = {row: o.picture for row, o in appended.items() if o is not None and o.picture}
-        features = dict(zip(pictures, self.policy.features.encode(list(pictures.values())), strict=True))
+        features = dict(
+            zip(pictures, self.policy.features.encode(list(pictures.values())), strict=True)
+        )
         segments = []
         for row, seen in appended.items():
             ids = self.rests[row] if seen is None else seen.token_ids
@@ -98,7 +102,9 @@ class HfSession:
         is_open_B = torch.ones(count, dtype=torch.bool)
         for _ in range(max_tokens):
             next_B, logprob_B = self._choose(self.vlm.logits(hidden_BD))
-            for b, (token, logprob) in enumerate(zip(next_B.tolist(), logprob_B.tolist(), strict=True)):
+            for b, (token, logprob) in enumerate(
+                zip(next_B.tolist(), logprob_B.tolist(), strict=True)
+            ):
                 if is_open_B[b]:
                     ids[b].append(token)
                     logprobs[b].append(logprob)
@@ -123,7 +129,9 @@ class HfSession:
             past_key_values=self.cache,
             use_cache=True,
         )
-        self.ends = [end + int(is_open) for end, is_open in zip(self.ends, is_open_B.tolist(), strict=True)]
+        self.ends = [
+            end + int(is_open) for end, is_open in zip(self.ends, is_open_B.tolist(), strict=True)
+        ]
         hidden_BD: Tensor = out.last_hidden_state[:, -1]
         return hidden_BD
 

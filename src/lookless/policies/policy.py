@@ -44,7 +44,9 @@ class Sampled:
 class Session(Protocol):
     """A batch of rollouts under way."""
 
-    def step(self, appended: Mapping[int, Observation | None], max_tokens: int) -> dict[int, Sampled]:
+    def step(
+        self, appended: Mapping[int, Observation | None], max_tokens: int
+    ) -> dict[int, Sampled]:
         """Return the next turn of some of the rollouts, by their index.
 
         Args:

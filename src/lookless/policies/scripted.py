@@ -30,7 +30,9 @@ class ScriptedSession:
     prompts: tuple[Prompt, ...]
     turns: dict[int, int] = field(default_factory=dict)
 
-    def step(self, appended: Mapping[int, Observation | None], max_tokens: int) -> dict[int, Sampled]:
+    def step(
+        self, appended: Mapping[int, Observation | None], max_tokens: int
+    ) -> dict[int, Sampled]:
         """Return the next scripted turn of each rollout that goes on."""
         sampled = {}
         for row in appended:

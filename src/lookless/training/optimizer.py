@@ -11,7 +11,9 @@ def optimizer_for(vlm: VLM, lr: float) -> torch.optim.AdamW:
     return torch.optim.AdamW(trainable, lr=lr, betas=(0.9, 0.98), weight_decay=0.0)
 
 
-def constant_then_linear(step: int, steps: int, lr: float, warmup: int, decay: float = 0.5) -> float:
+def constant_then_linear(
+    step: int, steps: int, lr: float, warmup: int, decay: float = 0.5
+) -> float:
     """Return the learning rate: linear warm-up, constant, linear to 0 over the last share `decay`.
 
     Example:

@@ -69,7 +69,12 @@ def group_record(one: ScoredGroup) -> dict[str, Any]:
         "rollouts": [
             rollout_record(r) | {"grade": g, "parts": p and p.parts, "advantage": a, "decision": d}
             for r, g, p, a, d in zip(
-                group.rollouts, group.grades, one.rewards, one.advantages, one.decisions, strict=True
+                group.rollouts,
+                group.grades,
+                one.rewards,
+                one.advantages,
+                one.decisions,
+                strict=True,
             )
         ],
     }

@@ -27,7 +27,9 @@ def features_of(
         sources: The source of each rollout's image.
     """
     pictures = [
-        Picture(source, view) for r, source in zip(rollouts, sources, strict=True) for view in r.views
+        Picture(source, view)
+        for r, source in zip(rollouts, sources, strict=True)
+        for view in r.views
     ]
     if cache is not None:
         encoded = cache.encode(pictures)

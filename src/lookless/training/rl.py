@@ -14,7 +14,10 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
 from lookless.advantages import (
-    decision_advantages, hdpo_advantages, is_degenerate, per_mode_advantages,
+    decision_advantages,
+    hdpo_advantages,
+    is_degenerate,
+    per_mode_advantages,
 )  # fmt: skip
 from lookless.chat.chatml import ChatML
 from lookless.episode import Group, Mode, Question, Rollout
@@ -22,7 +25,14 @@ from lookless.errors import ConfigError
 from lookless.grading import grade
 from lookless.images import SourceCache
 from lookless.losses import clipped_policy_loss, kl_penalty
-from lookless.necessity import Estimator, Necessity, NecessityPool, necessity_grades, posterior, strict
+from lookless.necessity import (
+    Estimator,
+    Necessity,
+    NecessityPool,
+    necessity_grades,
+    posterior,
+    strict,
+)
 from lookless.policies.hf import HfPolicy
 from lookless.rewards import REWARDS, RewardParts
 from lookless.rollout import Limits, rollout
@@ -127,7 +137,9 @@ def score(group: Group, pool: NecessityPool, config: RlConfig) -> ScoredGroup:
     rewards = REWARDS[config.reward].function(group, necessity, config.reward_config())
     if config.reward == "hdpo":
         advantages = hdpo_advantages(
-            [r and r.parts for r in rewards], config.reward_config().weight, normalise=config.normalise
+            [r and r.parts for r in rewards],
+            config.reward_config().weight,
+            normalise=config.normalise,
         )
     else:
         totals = [None if r is None else r.total for r in rewards]
@@ -168,7 +180,11 @@ def decision_index(chat: ChatML, r: Rollout) -> int | None:
 
 
 def token_advantages(
-    chat: ChatML, rollouts: Sequence[Rollout], advantages: Sequence[float], decisions: Sequence[float | None], width: int
+    chat: ChatML,
+    rollouts: Sequence[Rollout],
+    advantages: Sequence[float],
+    decisions: Sequence[float | None],
+    width: int,
 ) -> Tensor:
     """Return advantages_BT: each rollout's on all its tokens, the decision's on its token on top."""
     advantages_BT = torch.zeros((len(rollouts), width))
@@ -232,7 +248,10 @@ def rl(
             policy.features = type(policy.features)(vlm)
         metrics = rl_metrics.of_step(groups) | stats
         metrics |= {"step": step + 1, "steps": config.steps, "lr": lr}
-        metrics |= {"time/rollout_s": sampled - began, "time/update_s": time.perf_counter() - sampled}
+        metrics |= {
+            "time/rollout_s": sampled - began,
+            "time/update_s": time.perf_counter() - sampled,
+        }
         if (step + 1) % config.save_every == 0 or step + 1 == config.steps:
             torch.save(
                 {
@@ -255,7 +274,9 @@ def frozen_copy(vlm: VLM) -> VLM:
     return VLM(model, vlm.processor, vlm.chat)
 
 
-def queries_of_step(questions: Sequence[Question], count: int, step: int, seed: int) -> list[Question]:
+def queries_of_step(
+    questions: Sequence[Question], count: int, step: int, seed: int
+) -> list[Question]:
     """Return the queries of one step: epochs in shuffled order, a function of seed and step alone."""
     chosen = []
     for place in range(step * count, (step + 1) * count):
@@ -291,13 +312,20 @@ def update(
     """
     kept: list[tuple[Rollout, float, float | None]] = []
     for one in groups:
-        for r, advantage, decision in zip(one.group.rollouts, one.advantages, one.decisions, strict=True):
+        for r, advantage, decision in zip(
+            one.group.rollouts, one.advantages, one.decisions, strict=True
+        ):
             if advantage is None or r.mode not in config.loss_modes or not any(r.is_sampled):
                 continue
             if advantage or decision or reference is not None:
                 kept.append((r, advantage, decision))
     images = {one.group.question.id: one.group.question.image for one in groups}
-    total = sum(r.sampled_tokens for one in groups for r in one.group.rollouts if r.mode in config.loss_modes)
+    total = sum(
+        r.sampled_tokens
+        for one in groups
+        for r in one.group.rollouts
+        if r.mode in config.loss_modes
+    )
     stats = {"loss/policy": 0.0, "loss/kl": 0.0, "loss/clip_fraction": 0.0}
     for group in optimizer.param_groups:
         group["lr"] = lr
@@ -326,7 +354,9 @@ def update(
             stats["loss/kl"] += penalty.item()
             loss = loss + config.kl_weight * penalty
         loss.backward()
-    stats["loss/grad_norm"] = float(nn.utils.clip_grad_norm_(vlm.model.parameters(), config.max_grad_norm))
+    stats["loss/grad_norm"] = float(
+        nn.utils.clip_grad_norm_(vlm.model.parameters(), config.max_grad_norm)
+    )
     stats["loss/used_rollouts"] = len(kept)
     stats["groups/degenerate"] = sum(
         is_degenerate(one.advantages) and is_degenerate(one.decisions) for one in groups

@@ -42,7 +42,10 @@ def of_step(groups: Sequence["ScoredGroup"]) -> dict[str, float]:
             (r.is_used for one, r, _ in adaptive if one.group.question.needs_look is need),
         )
     for low, high in zip(SIZE_BINS_PX, SIZE_BINS_PX[1:], strict=False):
-        put(f"look_rate/size/{low:g}", (r.is_used for one, r, _ in adaptive if _is_in(one, low, high)))
+        put(
+            f"look_rate/size/{low:g}",
+            (r.is_used for one, r, _ in adaptive if _is_in(one, low, high)),
+        )
     for stop in sorted({r.stop for _, r, _, _ in pairs}):
         put(f"stop/{stop}", (r.stop is stop for _, r, _, _ in pairs))
     _necessity(groups, put)
@@ -69,5 +72,3 @@ def _necessity(
         put(f"necessity/{name}/wrong", [noise.wrong_share])
         put(f"necessity/{name}/abstained", [noise.abstained_share])
     put("necessity/truth", (t for t in truths))
-
-

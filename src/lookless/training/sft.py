@@ -70,7 +70,13 @@ def sft(
                 group["lr"] = lr
             optimizer.step()
             step += 1
-            log({"step": step, "steps": steps, "loss": loss.item(), "lr": lr, "grad_norm": float(norm)})
+            log(
+                {
+                    "step": step,
+                    "steps": steps,
+                    "loss": loss.item(),
+                    "lr": lr,
+                    "grad_norm": float(norm),
+                }
+            )
     vlm.model.eval()
-
-

@@ -2,11 +2,12 @@
 
     python bench/legibility.py CHECKPOINT --out results/legibility.json
 
-Asks LookWorld's graded split (details of every size) in prohibited and in forced mode, and the validation
-split for the two sizes that questions are made of. The last line is one JSON object.
+Asks LookWorld's graded split (details of every size) in prohibited and in forced mode, and the
+validation split for the two sizes that questions are made of. The last line is one JSON object.
 """
 
 import argparse
+import itertools
 import json
 import tempfile
 from pathlib import Path
@@ -22,7 +23,7 @@ from lookless.rollout import Limits
 from lookless.vlm import VLM
 
 EDGES_PX = (1.5, 2.2, 3.2, 4.0, 5.0, 6.0, 7.0, 8.0, 10.0, 12.0, 16.0, 20.0, 32.0)
-"""Edges of the size bins in overview pixels; 2.2 to 3.2 are the small details, from 8 the large ones."""
+"""Edges of the size bins in overview pixels; small details are 2.2 to 3.2, large ones from 8."""
 
 
 def row(part: list[Answered]) -> dict[str, Any]:
@@ -56,7 +57,7 @@ def main() -> None:
                 detail = [a for a in answered if a.question.kind != "overview"]
                 table: dict[str, Any] = {"all": row(answered)}
                 table["overview"] = row([a for a in answered if a.question.kind == "overview"])
-                for low, high in zip(EDGES_PX, EDGES_PX[1:], strict=False):
+                for low, high in itertools.pairwise(EDGES_PX):
                     part = [a for a in detail if low <= (a.question.detail_px or 0) < high]
                     if part:
                         table[f"{low:g}-{high:g} px"] = row(part)
@@ -73,7 +74,8 @@ def main() -> None:
                 print(f"\n{split}, {mode}")
                 for name, r in table.items():
                     print(
-                        f"  {name:16} n {r['n']:5}  accuracy {r['accuracy']:.3f}  chance {r['chance']:.3f}"
+                        f"  {name:16} n {r['n']:5}  accuracy {r['accuracy']:.3f}"
+                        f"  chance {r['chance']:.3f}"
                     )
     if args.out:
         args.out.parent.mkdir(parents=True, exist_ok=True)

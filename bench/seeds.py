@@ -52,7 +52,8 @@ def main() -> None:
     args = parser.parse_args()
     results = [json.loads((run / "results.json").read_text()) for run in args.runs]
     print(
-        f"### Test\n\n{table(results)}\n\n### Shifted test\n\n{table([r['shifted'] for r in results])}"
+        f"### Test\n\n{table(results)}\n\n"
+        f"### Shifted test\n\n{table([r['shifted'] for r in results])}"
     )
     if args.out:
         heads = [json.loads((run / "config.json").read_text()) for run in args.runs]

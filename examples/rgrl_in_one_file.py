@@ -2,8 +2,8 @@
 
     python examples/rgrl_in_one_file.py --out runs/one-file --steps 30
 
-The same as `lookless demo`, without its configuration, resuming, logs and reports: what is left is the
-method. Four parts: questions, operation-aware SFT, RGRL, and a look at what came out.
+The same as `lookless demo`, without its configuration, resuming, logs and reports: what is left is
+the method. Four parts: questions, operation-aware SFT, RGRL, and a look at what came out.
 """
 
 import argparse
@@ -61,7 +61,7 @@ def sft(vlm: VLM, folder: Path, count: int, seed: int) -> None:
 
 
 def rgrl(vlm: VLM, asked: list[Question], steps: int, queries: int, seed: int) -> None:
-    """Let each query's forced and prohibited rollouts say whether looking was necessary; reward that."""
+    """Let each query's own rollouts say whether looking was necessary, and reward that."""
     reward = RgrlReward()
     sources = SourceCache()
     policy = HfPolicy(vlm, temperature=1.0, seed=seed)

@@ -304,8 +304,25 @@ def test_image_of_extreme_shape_can_be_looked_at(
 
 
 PIECES = st.sampled_from(
-    [*LOOKS[:3], LOOK, look(0, 0, 1), ANSWER, "<tool_call>", "</tool_call>", "<think>", "</think>"]
-    + [r"\boxed{", "}", "red", "<|im_end|>", "<|image_pad|>", "{", '"', "\n", "é"]
+    [
+        *LOOKS[:3],
+        LOOK,
+        look(0, 0, 1),
+        ANSWER,
+        "<tool_call>",
+        "</tool_call>",
+        "<think>",
+        "</think>",
+        r"\boxed{",
+        "}",
+        "red",
+        "<|im_end|>",
+        "<|image_pad|>",
+        "{",
+        '"',
+        "\n",
+        "é",
+    ]
 )
 
 

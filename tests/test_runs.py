@@ -23,7 +23,8 @@ def test_config_is_saved_before_anything_else(tmp_path: Path) -> None:
     assert saved["config"] == {
         "seed": 0, "mode": "forced", "rl": {"steps": 3, "modes": ["forced"]},
     }  # fmt: skip
-    assert saved["versions"]["torch"] and saved["versions"]["python"]
+    assert saved["versions"]["torch"]
+    assert saved["versions"]["python"]
     assert {"revision", "machine", "argv"} <= set(saved)
 
 
@@ -35,7 +36,8 @@ def test_folder_with_content_is_never_overwritten(tmp_path: Path) -> None:
     (tmp_path / "precious.txt").write_text("x")
     with pytest.raises(RunError, match="must be new") as caught:
         open_run(tmp_path, CONFIG)
-    assert str(tmp_path) in str(caught.value) and "--resume" in str(caught.value)
+    assert str(tmp_path) in str(caught.value)
+    assert "--resume" in str(caught.value)
     assert [file.name for file in tmp_path.iterdir()] == ["precious.txt"]
 
 

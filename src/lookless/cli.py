@@ -48,7 +48,8 @@ def bar(title: str, total: int) -> Iterator[Any]:
 
 
 @app.command(
-    epilog="Examples:  \n`lookless demo --out runs/demo`  \n`lookless demo --out runs/demo --resume`  \n"
+    epilog="Examples:  \n`lookless demo --out runs/demo`  \n"
+    "`lookless demo --out runs/demo --resume`  \n"
     "`lookless demo --out runs/compare --seed 1 --compare`"
 )
 def demo(
@@ -64,7 +65,7 @@ def demo(
         Path | None, typer.Option(help="TOML file with settings that differ from the demo's.")
     ] = None,
 ) -> None:
-    """The whole method on a CPU: SFT, rollout-guided RL, and evaluation; prints a table and a report."""
+    """The whole method on a CPU: SFT, rollout-guided RL, evaluation, a table and a report."""
     from lookless.demo import COMPARED, DemoConfig, run_demo
     from lookless.report.html import write_report
 
@@ -106,8 +107,9 @@ def print_results(results: dict[str, Any]) -> None:
     console.print(table)
     seconds = results["seconds"]
     console.print(
-        f"seconds: SFT {seconds['sft']:.0f}, RGRL {seconds['rgrl']:.0f}, evaluation {seconds['eval']:.0f}, "
-        f"total {seconds['total']:.0f}; peak memory {results['peak_memory_mb']:.0f} MB"
+        f"seconds: SFT {seconds['sft']:.0f}, RGRL {seconds['rgrl']:.0f}, "
+        f"evaluation {seconds['eval']:.0f}, total {seconds['total']:.0f}; "
+        f"peak memory {results['peak_memory_mb']:.0f} MB"
     )
 
 
@@ -164,7 +166,8 @@ def photo_names(folder: Path) -> tuple[str, ...]:
 
 @app.command(
     epilog='Examples:  \n`lookless ask photo.jpg "Which letter is on the red sign?"`  \n'
-    '`lookless ask photo.jpg "How many signs are there?" --mode prohibited --checkpoint runs/demo/rgrl/checkpoint`'
+    '`lookless ask photo.jpg "How many signs are there?" --mode prohibited`  \n'
+    '`lookless ask photo.jpg "How many signs are there?" --checkpoint runs/demo/sft/checkpoint`'
 )
 def ask(
     image: Annotated[Path, typer.Argument(help="Image file.")],
@@ -204,7 +207,8 @@ def ask(
             text += f", source pixels {region}"
         console.print(text, markup=False)
     console.print(
-        f"[bold]answer[/bold] {done.answer}  ({done.stop}, {done.visual_tokens} visual tokens, {done.seconds:.2f} s)"
+        f"[bold]answer[/bold] {done.answer}  "
+        f"({done.stop}, {done.visual_tokens} visual tokens, {done.seconds:.2f} s)"
     )
     if save_overlay:
         draw_looks(sources.get(image), done).save(save_overlay)

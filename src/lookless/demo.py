@@ -93,9 +93,9 @@ def run_demo(
     trained = {"rgrl": config.rl} | {
         name: baseline(config.rl, COMPARED[name]) for name in config.compare
     }
-    for name, settings in trained.items():
+    for name, recipe in trained.items():
         with clock(name):
-            rl_stage(out / "sft", out / name, data.rl, sources, settings, config.seed, progress)
+            rl_stage(out / "sft", out / name, data.rl, sources, recipe, config.seed, progress)
     with clock("eval"):
         plans = [
             ("never", "rgrl", Mode.PROHIBITED),

@@ -11,7 +11,7 @@ from lookless.frames import Box, View
 
 
 class Mode(StrEnum):
-    """What the prompt says about looking; the three modes share the prefix system + image + question."""
+    """What the prompt says about looking, after a prefix that the three modes share."""
 
     FORCED = "forced"
     """Must look at least once."""

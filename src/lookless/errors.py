@@ -1,9 +1,10 @@
 """What a user can do wrong.
 
-Three kinds of trouble are kept apart. A user's mistake is a `LooklessError`: the command line prints its
-one line and exits with code 2. A model's bad output is data: an observation or a `StopReason`, never an
-exception. A fault of the infrastructure is recorded on the rollout (`StopReason.FAULT`) and kept out of
-means and losses. Every message says what was got, what was expected, and what to do.
+Three kinds of trouble are kept apart. A user's mistake is a `LooklessError`: the command line
+prints its one line and exits with code 2. A model's bad output is data: an observation or a
+`StopReason`, never an exception. A fault of the infrastructure is recorded on the rollout
+(`StopReason.FAULT`) and kept out of means and losses. Every message says what was got, what was
+expected, and what to do.
 """
 
 

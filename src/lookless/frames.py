@@ -1,8 +1,8 @@
 """Boxes that know their coordinate frame; the only place where coordinates are converted.
 
-A *view* is what the model sees: a region of the source image, resized. A model names boxes in the frame
-of one view (its resized pixels, or 0..1000 across it); crops are cut from the source. Frames are carried
-by the type and never guessed from the size of the numbers.
+A *view* is what the model sees: a region of the source image, resized. A model names boxes in the
+frame of one view (its resized pixels, or 0..1000 across it); crops are cut from the source. Frames
+are carried by the type and never guessed from the size of the numbers.
 """
 
 import math
@@ -77,7 +77,7 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One image that the model gets: `region` of the source, resized to `width_px` x `height_px`."""
+    """One image that the model gets: `region` of the source at `width_px` x `height_px`."""
 
     region: Box
     """In `Frame.SOURCE`."""

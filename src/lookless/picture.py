@@ -1,4 +1,4 @@
-"""A picture for the model: a view of a source, cut and resized only when its pixels are asked for."""
+"""A picture for the model: a view of a source, cut only when its pixels are asked for."""
 
 from dataclasses import dataclass
 

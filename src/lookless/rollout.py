@@ -1,4 +1,4 @@
-"""THE loop in which a model looks: one implementation for synthesis, RL, evaluation, ask and serve."""
+"""THE loop in which a model looks: one for synthesis, RL, evaluation, ask and serve."""
 
 import time
 from collections.abc import Sequence
@@ -65,7 +65,7 @@ def rollout(
     """Return one finished rollout for each (question, mode), in order; all run as one batch.
 
     A model's bad output never raises: it becomes an observation or a stop reason. What the policy
-    raises is a fault of the infrastructure and ends all unfinished rollouts of the batch with `FAULT`.
+    raises is a fault of the infrastructure and ends the batch's unfinished rollouts with `FAULT`.
 
     Raises:
         ImageError: If a question's image cannot be opened.

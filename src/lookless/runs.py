@@ -1,4 +1,4 @@
-"""Run folders: what was asked comes first, nothing is overwritten, resume continues only the same run."""
+"""Run folders: nothing is overwritten, and only the same run is resumed."""
 
 import json
 import platform
@@ -59,7 +59,7 @@ def provenance() -> dict[str, Any]:
         text=True,
         check=False,
     )
-    versions = {}
+    versions: dict[str, str | None] = {}
     for name in LIBRARIES:
         try:
             versions[name] = metadata.version(name)

@@ -1,4 +1,4 @@
-"""A vision-language model: transformers' weights, an image processor, and the dialect to talk to it.
+"""A vision-language model: weights, image processor, and the dialect to talk to it.
 
 Tensor shapes: B rows, T tokens, S tokens in the cache and T together, N visual tokens of one image,
 D hidden size, V vocabulary.
@@ -110,7 +110,7 @@ class VLM:
         ]
 
     def positions(self, segment: Segment, start: int) -> tuple[Tensor, int]:
-        """Return the M-RoPE positions (3, T) of a segment that begins at `start`, and the next one."""
+        """Return the M-RoPE positions (3, T) of a segment from `start` on, and the next one."""
         ids = torch.tensor([list(segment.token_ids)])
         grids = (
             torch.tensor([image.grid_thw for image in segment.images]) if segment.images else None
@@ -189,7 +189,7 @@ class VLM:
 
 
 class FeatureCache:
-    """Features of pictures, each computed once: right as long as the vision tower does not change."""
+    """Features of pictures, each computed once; right while the vision tower does not change."""
 
     def __init__(self, vlm: VLM, capacity: int = 20_000) -> None:
         self.vlm = vlm
@@ -199,7 +199,7 @@ class FeatureCache:
 
     @torch.no_grad()
     def encode(self, pictures: Sequence[Picture], batch: int = 64) -> list[ImageFeatures]:
-        """Return the features of pictures, without a graph; only those not seen before are computed."""
+        """Return the features of pictures, without a graph; only new ones are computed."""
         distinct = {picture.key: picture for picture in pictures}
         new = [picture for key, picture in distinct.items() if key not in self._features]
         for start in range(0, len(new), batch):

@@ -25,6 +25,16 @@ def test_prefix_and_instruction_are_tokenised_as_one_text_would_be(chat: ChatML)
     assert chat.encode(chat.decode(ids).replace("<|image_pad|>", "<|image_pad|>" * 15)) == ids
 
 
+@pytest.mark.parametrize("token", ["<|image_pad|>", "<|im_end|>", "<|vision_start|>"])
+def test_question_cannot_forge_images_or_turns(chat: ChatML, token: str) -> None:
+    plain = chat.prefix(VIEW, "What is ?")
+    ids = chat.prefix(VIEW, f"What is {token}?")
+    assert [ids.count(t) for t in (*chat.banned_ids, chat.end_id)] == [
+        plain.count(t) for t in (*chat.banned_ids, chat.end_id)
+    ]
+    assert chat.decode(ids).endswith(f"What is {token}?")
+
+
 @pytest.mark.parametrize(
     ("width", "height", "tokens"), [(160, 160, 25), (160, 96, 15), (32, 32, 1)]
 )

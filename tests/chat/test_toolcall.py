@@ -91,8 +91,29 @@ def test_huge_integer_is_malformed() -> None:
 
 FRAGMENTS = st.lists(
     st.sampled_from(
-        ["<tool_call>", "</tool_call>", "<think>", "</think>", r"\boxed", "{", "}", '"name"', ":"]
-        + ['"arguments"', ",", "[", "]", '"f"', " ", "NaN", "\\", "\n", "\x00", "é", "1"]
+        [
+            "<tool_call>",
+            "</tool_call>",
+            "<think>",
+            "</think>",
+            r"\boxed",
+            "{",
+            "}",
+            '"name"',
+            ":",
+            '"arguments"',
+            ",",
+            "[",
+            "]",
+            '"f"',
+            " ",
+            "NaN",
+            "\\",
+            "\n",
+            "\x00",
+            "é",
+            "1",
+        ]
     ),
     max_size=40,
 ).map("".join)

@@ -1,5 +1,6 @@
 import math
 
+import pytest
 import torch
 
 from lookless.lookworld.tiny import HIDDEN, MERGE, PATCH, VIEW_PX, new_tiny_model
@@ -24,9 +25,7 @@ def test_seed_decides_the_weights(vlm: VLM) -> None:
 
 def test_matrices_keep_the_scale_of_what_goes_in(vlm: VLM) -> None:
     weight = vlm.model.model.language_model.layers[0].self_attn.q_proj.weight
-    assert weight.std().item() * math.sqrt(HIDDEN) == torch.tensor(1.0).item() or (
-        abs(weight.std().item() * math.sqrt(HIDDEN) - 1) < 0.05
-    )
+    assert weight.std().item() * math.sqrt(HIDDEN) == pytest.approx(1, abs=0.05)
 
 
 def test_output_head_is_the_embedding(vlm: VLM) -> None:

@@ -37,7 +37,7 @@ def test_every_colour_and_value_is_one_token_after_a_space(chat: ChatML) -> None
 
 
 def test_call_is_as_short_as_promised(chat: ChatML) -> None:
-    assert len(chat.encode(call((0.1, 0.2, 0.3, 0.4), 0))) == 14
+    assert len(chat.encode(call((0.1, 0.2, 0.3, 0.4), 0))) == 15
 
 
 def test_shifted_questions_cost_no_more_tokens_a_word(chat: ChatML) -> None:

@@ -86,7 +86,8 @@ def test_every_trajectory_first_thinks_of_its_target(
         assert first.startswith("<think>")
         thought = first.split("</think>")[0]
         assert all(colour in thought for colour in world.question.targets)
-        assert "<tool_call>" not in thought and "boxed" not in thought
+        assert "<tool_call>" not in thought
+        assert "boxed" not in thought
 
 
 def test_thought_says_nothing_of_what_follows(

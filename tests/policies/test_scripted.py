@@ -25,7 +25,8 @@ def test_script_is_played_turn_by_turn_for_each_row(
         "a0<|im_end|>", "b0<|im_end|>",
     ]  # fmt: skip
     assert {row: chat.decode(list(s.token_ids)) for row, s in second.items()} == {1: "b1<|im_end|>"}
-    assert first[0].is_ended and set(first[0].logprobs) == {0.0}
+    assert first[0].is_ended
+    assert set(first[0].logprobs) == {0.0}
 
 
 def test_long_turn_is_cut_at_its_limit(

@@ -43,7 +43,7 @@ class Wording:
 
 @dataclass(frozen=True)
 class ChatML:
-    """One model family's dialect: wording, coordinate frame and pixel budgets, over its tokenizer."""
+    """One model family's dialect: wording, coordinate frame, pixel budget, tokenizer."""
 
     tokenizer: PreTrainedTokenizerBase
     wording: Wording
@@ -56,12 +56,18 @@ class ChatML:
         ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False)
         return ids
 
+    def _encode_literally(self, text: str) -> list[int]:
+        """Return the ids of `text` from outside, in which special tokens are mere characters."""
+        ids: list[int] = self.tokenizer.encode(
+            text, add_special_tokens=False, split_special_tokens=True
+        )
+        return ids
+
     def decode(self, ids: list[int]) -> str:
         """Return the text of `ids` with special tokens left in, each run of image pads as one."""
         pad = self.image_pad_id
         kept = [t for k, t in enumerate(ids) if t != pad or k == 0 or ids[k - 1] != pad]
-        text: str = self.tokenizer.decode(kept, clean_up_tokenization_spaces=False)
-        return text
+        return str(self.tokenizer.decode(kept, clean_up_tokenization_spaces=False))
 
     @property
     def image_pad_id(self) -> int:
@@ -99,7 +105,7 @@ class ChatML:
         return [
             *self.encode(f"{IM_START}system\n{self.wording.system}{IM_END}\n{IM_START}user\n"),
             *self.image(view),
-            *self.encode(question),
+            *self._encode_literally(question),
         ]
 
     def instruction(self, mode: Mode) -> list[int]:
@@ -107,7 +113,7 @@ class ChatML:
         return self.encode(f"\n{self.wording.modes[mode]}{IM_END}\n{IM_START}assistant\n")
 
     def observation(self, result: View | LookOutcome) -> list[int]:
-        """Return what follows a model's turn that called the operation: a crop, or why there is none."""
+        """Return what follows a turn that called the operation: a crop, or why there is none."""
         content = self.image(result) if isinstance(result, View) else self.encode(REFUSALS[result])
         return [
             *self.encode(f"\n{IM_START}user\n<tool_response>\n"),

@@ -1,4 +1,4 @@
-"""Reading a model's turn: a tool call in `<tool_call>{...}</tool_call>`, or a final answer in `\\boxed{}`."""
+r"""Reading a model's turn: a `<tool_call>{...}</tool_call>`, or an answer in `\boxed{}`."""
 
 import json
 import re

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lookless.episode import Mode, Question, Rollout
+from lookless.episode import Mode, Question, Rollout, StopReason
 from lookless.evaluation.statistics import Confusion, cluster_interval
 from lookless.grading import grade
 from lookless.images import SourceCache
@@ -55,15 +55,17 @@ def evaluate(
 def summary(answered: Sequence[Answered]) -> dict[str, Any]:
     """Return a policy's row of the result table.
 
-    Undecidable grades are counted in `undecided` and left out of the accuracy. `necessity` compares
+    Undecidable grades are counted in `undecided` and left out of the accuracy. Rollouts that ended
+    in a fault are among them, and left out of everything else as well. `necessity` compares
     executed looks with the ground truth and is None where the data does not know it.
     """
     decided = [(a, a.grade) for a in answered if a.grade is not None]
-    count = max(len(answered), 1)
-    truths = [a.question.needs_look for a in answered]
+    ran = [a for a in answered if a.rollout.stop is not StopReason.FAULT]
+    count = max(len(ran), 1)
+    truths = [a.question.needs_look for a in ran]
     necessity = None
-    if answered and all(truth is not None for truth in truths):
-        confusion = Confusion.of([a.rollout.is_used for a in answered], [bool(t) for t in truths])
+    if ran and all(truth is not None for truth in truths):
+        confusion = Confusion.of([a.rollout.is_used for a in ran], [bool(t) for t in truths])
         necessity = {
             "precision": confusion.precision,
             "recall": confusion.recall,
@@ -75,31 +77,36 @@ def summary(answered: Sequence[Answered]) -> dict[str, Any]:
         "accuracy_ci": list(
             cluster_interval([g for _, g in decided], [str(a.question.image) for a, _ in decided])
         ),
-        "look_rate": sum(a.rollout.is_used for a in answered) / count,
-        "attempted_look_rate": sum(bool(a.rollout.looks) for a in answered) / count,
-        "looks_per_sample": sum(a.rollout.executed_looks for a in answered) / count,
-        "visual_tokens_per_sample": sum(a.rollout.visual_tokens for a in answered) / count,
-        "generated_tokens_per_sample": sum(a.rollout.sampled_tokens for a in answered) / count,
-        "seconds_per_sample": sum(a.rollout.seconds for a in answered) / count,
+        "look_rate": sum(a.rollout.is_used for a in ran) / count,
+        "attempted_look_rate": sum(bool(a.rollout.looks) for a in ran) / count,
+        "looks_per_sample": sum(a.rollout.executed_looks for a in ran) / count,
+        "visual_tokens_per_sample": sum(a.rollout.visual_tokens for a in ran) / count,
+        "generated_tokens_per_sample": sum(a.rollout.sampled_tokens for a in ran) / count,
+        "seconds_per_sample": sum(a.rollout.seconds for a in ran) / count,
         "undecided": len(answered) - len(decided),
         "necessity": necessity,
     }
 
 
 def breakdown(answered: Sequence[Answered], key: Callable[[Question], str]) -> dict[str, Any]:
-    """Return n, accuracy, look rate and need rate of each class of questions."""
+    """Return n, accuracy, look rate and need rate of each class of questions.
+
+    Undecidable grades are left out of the accuracy, faults out of the look rate too.
+    """
     classes: dict[str, list[Answered]] = {}
     for one in answered:
         classes.setdefault(key(one.question), []).append(one)
-    return {
-        name: {
+    table = {}
+    for name, part in sorted(classes.items()):
+        ran = [a for a in part if a.rollout.stop is not StopReason.FAULT]
+        grades = [a.grade for a in part if a.grade is not None]
+        table[name] = {
             "n": len(part),
-            "accuracy": sum(a.grade or 0.0 for a in part) / len(part),
-            "look_rate": sum(a.rollout.is_used for a in part) / len(part),
+            "accuracy": sum(grades) / max(len(grades), 1),
+            "look_rate": sum(a.rollout.is_used for a in ran) / max(len(ran), 1),
             "need_rate": sum(bool(a.question.needs_look) for a in part) / len(part),
         }
-        for name, part in sorted(classes.items())
-    }
+    return table
 
 
 def protocol_hash(questions: Sequence[Question], settings: dict[str, Any]) -> str:

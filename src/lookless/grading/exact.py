@@ -8,7 +8,8 @@ from lookless.episode import Question, Rollout, StopReason
 def exact_match(answer: str, reference: str) -> float:
     r"""Return 1.0 if two short answers say the same, else 0.0.
 
-    Case, surrounding white space and full stops, and a LaTeX `\text{}` around the answer do not count.
+    Case, surrounding white space and full stops, and a LaTeX `\text{}` around the answer do not
+    count.
 
     Example:
         >>> exact_match(" \\text{Left}. ", "left")
@@ -25,7 +26,7 @@ def _normal(text: str) -> str:
 
 
 def grade(question: Question, rollout: Rollout) -> float | None:
-    """Return a rollout's grade in 0..1; no answer is wrong, a fault of the infrastructure is None."""
+    """Return a rollout's grade in 0..1; no answer is wrong, an infrastructure fault is None."""
     if rollout.stop is StopReason.FAULT:
         return None
     return 0.0 if rollout.answer is None else exact_match(rollout.answer, question.answer)

@@ -1,0 +1,1 @@
+"""LookWorld, the embedded benchmark, and the tiny VLM that ships with it."""

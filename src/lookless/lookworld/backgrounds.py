@@ -87,7 +87,8 @@ def _texture(name: str, rng: np.random.Generator) -> np.ndarray:
     else:
         raise ValueError(f"background must be a texture or photo:FILE, got {name!r}")
     array = low + np.asarray(mix)[..., None] * (high - low) + rng.normal(0, 4, (side, side, 1))
-    return np.clip(array, 0, 255).astype(np.uint8)
+    pixels: np.ndarray = np.clip(array, 0, 255).astype(np.uint8)
+    return pixels
 
 
 def _noise(rng: np.random.Generator, cells: int, side: int) -> np.ndarray:

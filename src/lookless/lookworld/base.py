@@ -9,11 +9,11 @@ from lookless.chat import tiny as dialect
 from lookless.lookworld.pretrain_language import pretrain_language
 from lookless.lookworld.pretrain_vision import pretrain_vision
 from lookless.lookworld.tiny import MERGE, PATCH, VIEW_PX, new_tiny_model, tiny_config
-from lookless.lookworld.tokenizer import SPECIAL, VOCAB_SIZE, train_tokenizer
+from lookless.lookworld.tokenizer import VOCAB_SIZE, train_tokenizer
 from lookless.vlm import VLM
 
 MIN_VIEW_PX = 126
-"""Small crops are enlarged to at least the square of this; just under 128, which rounding up gives."""
+"""Small crops are enlarged to at least the square of this, which is rounded up to 128."""
 
 
 def base_folder() -> Path:
@@ -29,7 +29,7 @@ def load_base() -> VLM:
 def new_base(seed: int) -> VLM:
     """Return an untrained tiny VLM with its tokenizer and image processor."""
     tokenizer = train_tokenizer()
-    ids = {token: tokenizer.convert_tokens_to_ids(token) for token in SPECIAL}
+    ids = tokenizer.get_vocab()
     processor = Qwen2VLImageProcessorPil(
         size={"shortest_edge": MIN_VIEW_PX**2, "longest_edge": VIEW_PX**2},
         patch_size=PATCH,
@@ -51,7 +51,7 @@ def train_base(
 ) -> None:
     """Train base weights anew; an interrupted run resumes.
 
-    Three stages: the vision tower, patch by patch; the language model on its features; both together.
+    Three stages: the vision tower, patch by patch; the language model on its features; both.
     The checkpoint lies in `out`/checkpoint, the logs in `out`/{vision,language,joint}.jsonl.
     """
     vlm = new_base(seed)

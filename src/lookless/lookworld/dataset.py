@@ -138,7 +138,10 @@ def export(
 def to_question(world: WorldQuestion, image: Path, size_px: int) -> Question:
     """Return the plain question about an exported image."""
     asked = world.question
-    boxes = tuple(Box(*(round(v * size_px, 1) for v in box), Frame.SOURCE) for box in asked.boxes)
+    boxes = []
+    for box in asked.boxes:
+        left, top, right, bottom = (round(v * size_px, 1) for v in box)
+        boxes.append(Box(left, top, right, bottom, Frame.SOURCE))
     return Question(
         id=world.id,
         image=image,
@@ -148,7 +151,7 @@ def to_question(world: WorldQuestion, image: Path, size_px: int) -> Question:
         kind=asked.kind,
         needs_look=asked.needs_look(VIEW_PX),
         detail_px=round(asked.detail * VIEW_PX, 2),
-        boxes=boxes,
+        boxes=tuple(boxes),
         choices=asked.choices,
     )
 

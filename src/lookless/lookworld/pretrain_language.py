@@ -1,7 +1,7 @@
 """Stage 2 of the base weights: the language model learns to say what the vision tower sees.
 
-Perception only: where the target of a question lies and how large its detail is; the answer, where the
-overview shows it; the answer from a crop. No tool call and no decision whether to look is ever trained.
+Perception only: where the target of a question lies and how large its detail is; the answer, where
+the overview shows it; the answer from a crop. No tool call and no decision to look is ever trained.
 """
 
 import json
@@ -64,7 +64,7 @@ def crop_view(vlm: VLM, scene: Scene, box: q.Box) -> tuple[View, Image.Image]:
 
 
 def jittered(box: q.Box, rng: np.random.Generator) -> q.Box:
-    """Return a look's box as a model would speak it: rounded, and off by up to a step at each side."""
+    """Return a look's box as a model would speak it: rounded, off by up to a step at each side."""
     steps = [round(v * 1000 / speech.STEP) + int(rng.integers(-1, 2)) for v in box]
     left, top, right, bottom = (
         min(max(s, 0), 1000 // speech.STEP) * speech.STEP / 1000 for s in steps
@@ -136,8 +136,8 @@ def lesson_loss(
 ) -> tuple[torch.Tensor, dict[str, float]]:
     """Return the loss, and accuracies of answers and of other tokens.
 
-    The mean cross-entropy of the learned tokens; with `heads`, plus PATCH_WEIGHT times what the patches
-    should say, and without, no gradient for the vision tower.
+    The mean cross-entropy of the learned tokens. With `heads`, PATCH_WEIGHT times the loss of what
+    the patches should say comes on top; without, the vision tower gets no gradient.
     """
     with torch.set_grad_enabled(heads is not None):
         features = vlm.image_features([image for lesson in lessons for image in lesson.images])
@@ -195,12 +195,13 @@ def pretrain_language(
     if heads is not None:
         opts += [(opt, vision_lr) for opt in optimizers([vlm.model.model.visual, heads], vision_lr)]
         modules.append(heads)
+    parts: list[nn.Module | torch.optim.Optimizer] = [*modules, *(opt for opt, _ in opts)]
     out.mkdir(parents=True, exist_ok=True)
     state_file, first = out / f"{name}.pt", 0
     if state_file.exists():
         state = torch.load(state_file, weights_only=True)
         first = state["step"]
-        for part, saved in zip((*modules, *(o for o, _ in opts)), state["parts"], strict=True):
+        for part, saved in zip(parts, state["parts"], strict=True):
             part.load_state_dict(saved)
     lessons = DataLoader(
         Lessons(vlm, seed, batch, first, steps),
@@ -231,7 +232,7 @@ def pretrain_language(
             with (out / f"{name}.jsonl").open("a") as log:
                 log.write(json.dumps(row) + "\n")
         if (step + 1) % 250 == 0 or step + 1 == steps:
-            parts = [part.state_dict() for part in (*modules, *(o for o, _ in opts))]
-            torch.save({"step": step + 1, "parts": parts}, state_file)
+            saved = [part.state_dict() for part in parts]
+            torch.save({"step": step + 1, "parts": saved}, state_file)
             vlm.save(out / "checkpoint")
     vlm.model.eval()

@@ -1,7 +1,8 @@
 """Stage 1 of the base weights: the vision tower learns to see, supervised patch by patch.
 
-Language-model loss reaches the vision tower through a few answer tokens per image; here every patch
-says what sign it lies on, where that sign is and what it shows. The heads are thrown away afterwards.
+A language model's loss reaches the vision tower through a few answer tokens per image; here every
+patch says what sign it lies on, where that sign is and what it shows. The heads are thrown away
+afterwards.
 """
 
 import json
@@ -9,6 +10,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -43,7 +45,8 @@ from lookless.lookworld.tiny import HIDDEN, MERGE, PATCH, VIEW_PX
 KINDS = list(Kind)
 GLYPHS = (*SHAPES, *ARROWS, *LETTERS, *COUNTS, *SIDES, *BARS)
 GLYPH_OFFSET = {
-    Kind.MARK: 0, Kind.ARROW: 5, Kind.LETTER: 9, Kind.CODE: 9, Kind.DOTS: 17, Kind.PAIR: 22, Kind.CHART: 24,
+    Kind.MARK: 0, Kind.ARROW: 5, Kind.LETTER: 9, Kind.CODE: 9,
+    Kind.DOTS: 17, Kind.PAIR: 22, Kind.CHART: 24,
 }  # fmt: skip
 GRID = VIEW_PX // PATCH
 READABLE_PX = 8.0
@@ -82,8 +85,8 @@ def sample_view(rng: np.random.Generator) -> tuple[Scene, q.Box, Image.Image]:
 Labels = dict[str, np.ndarray]
 """Per patch, patches in the order of the visual tokens that they are merged into, four to a token:
 `inside` (P,) float; `colour`, `kind`, `glyph`, `digit` (P,) int, -100 for none; `where` (P, 7): the
-plate's box and the content's centre relative to the patch centre in 32 px, log of the detail in 8 px;
-NaN where unknown."""
+plate's box and the content's centre relative to the patch centre in 32 px, log of the detail in
+8 px; NaN where unknown."""
 
 
 def patch_labels(scene: Scene, region: q.Box, size_px: tuple[int, int]) -> Labels:
@@ -143,8 +146,8 @@ def patch_labels(scene: Scene, region: q.Box, size_px: tuple[int, int]) -> Label
             where[hit, 4] = ((cx0 + cx1) / 2 - px[hit]) / 32
             where[hit, 5] = ((cy0 + cy1) / 2 - py[hit]) / 32
             where[hit, 6] = math.log(detail_px / 8)
-    order = np.arange(count).reshape(rows // MERGE, MERGE, columns // MERGE, MERGE)
-    order = order.transpose(0, 2, 1, 3).ravel()
+    grid = np.arange(count).reshape(rows // MERGE, MERGE, columns // MERGE, MERGE)
+    order = grid.transpose(0, 2, 1, 3).ravel()
     return {name: array[order] for name, array in labels.items()}
 
 
@@ -166,7 +169,7 @@ def patchify(image_BHWC: np.ndarray) -> Tensor:
     return x.reshape(b * gh * gw, c * 2 * PATCH * PATCH)
 
 
-class Views(IterableDataset):
+class Views(IterableDataset[tuple[np.ndarray, dict[str, Tensor]]]):
     """An endless stream of batches (images, labels), a pure function of `seed` and the step."""
 
     def __init__(self, seed: int, batch: int, first_step: int, steps: int) -> None:
@@ -186,7 +189,7 @@ class Views(IterableDataset):
 class PatchHeads(nn.Module):
     """Linear heads: each merged visual token speaks for its four patches."""
 
-    SIZES = {
+    SIZES: ClassVar[dict[str, int]] = {
         "inside": 1,
         "colour": len(COLOURS),
         "kind": len(KINDS),
@@ -239,7 +242,7 @@ def optimizers(modules: list[nn.Module], lr: float) -> list[torch.optim.Optimize
 
 
 def schedule(step: int, steps: int, warmup: int = 100, decay: float = 0.4) -> float:
-    """Return the learning-rate factor: warm-up, constant, then linear to 0 over the last `decay`."""
+    """Return the learning-rate factor: warm-up, constant, linear to 0 over the last `decay`."""
     return min((step + 1) / warmup, 1.0, max((steps - step) / (decay * steps), 0.0))
 
 

@@ -1,4 +1,4 @@
-"""LookWorld's questions: what is asked about a scene, what must be seen to answer, and whether it needs a look."""
+"""LookWorld's questions: what is asked, what must be seen, and whether that needs a look."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -105,7 +105,10 @@ SHIFTED_DETAIL_PHRASES: dict[Kind, tuple[str, ...]] = {
 SHIFTED_OVERVIEW_PHRASES: dict[Family, tuple[str, ...]] = {
     Family.RELATION: ("On which side is the {a} sign, seen from the {b} sign?",),
     Family.COMPARISON: ("Which is the larger sign, the {a} or the {b} sign?",),
-    Family.COUNTING: ("How many signs are in the image?", "What number of signs is there?"),
+    Family.COUNTING: (
+        "What number of signs does the image show?",
+        "What number of signs is there?",
+    ),
 }
 
 

@@ -137,13 +137,11 @@ def draw_content(
                 (0.0, 0.36), (0.5, 0.36), (0.5, 0.08), (1.0, 0.5),
                 (0.5, 0.92), (0.5, 0.64), (0.0, 0.64),
             ]  # fmt: skip
-            turned = {
-                "right": lambda u, v: (u, v),
-                "left": lambda u, v: (1 - u, v),
-                "down": lambda u, v: (v, u),
-                "up": lambda u, v: (v, 1 - u),
-            }[content.value]
-            draw.polygon([at(*turned(u, v)) for u, v in points], fill=ink)
+            if content.value in ("left", "up"):
+                points = [(1 - u, v) for u, v in points]
+            if content.value in ("up", "down"):
+                points = [(v, u) for u, v in points]
+            draw.polygon([at(u, v) for u, v in points], fill=ink)
         case Kind.LETTER | Kind.CODE:
             name = FONTS[content.variant % len(FONTS)]
             _draw_text(draw, content.value, name, cx, cy, side, ink)

@@ -1,4 +1,4 @@
-"""A LookWorld scene: coloured signs, each with a large or a small content, before anything is drawn.
+"""A LookWorld scene: coloured signs, each with a large or a small content.
 
 All lengths are in *units*: the scene is 1 wide and 1 high, whatever its size in pixels.
 """
@@ -163,7 +163,7 @@ INNER = 0.64
 def sample_scene(
     rng: np.random.Generator, style: SceneStyle, backgrounds: tuple[str, ...]
 ) -> Scene:
-    """Return a random scene of `style` on one of `backgrounds`; the same `rng` state gives the same scene."""
+    """Return a random scene of `style` on one of `backgrounds`."""
     count = int(rng.integers(style.signs[0], style.signs[1] + 1))
     colours = rng.permutation(list(COLOURS))[:count]
     signs: list[Sign] = []

@@ -1,4 +1,4 @@
-"""What the tiny VLM says and is told: the wording of its prompts, of its thoughts, and its boxes."""
+"""What the tiny VLM says: its thoughts, its tool calls, its boxes."""
 
 import math
 
@@ -48,7 +48,7 @@ def spoken_size(pixels: float) -> str:
 
 
 def thought(scene: Scene, question: SceneQuestion, view_px: int) -> str:
-    """Return what the overview shows of the question's target: where it is and how large its detail.
+    """Return what the overview shows of the target: where it is and how large its detail.
 
     The same for trajectories with and without a look, so that it says nothing of what follows.
     """

@@ -52,7 +52,7 @@ def tiny_config(vocab_size: int, token_ids: dict[str, int]) -> Qwen3VLConfig:
         "num_position_embeddings": (VIEW_PX // PATCH) ** 2,
         "deepstack_visual_indexes": [],
     }
-    return Qwen3VLConfig(
+    config = Qwen3VLConfig(
         text_config=text,
         vision_config=vision,
         image_token_id=token_ids["<|image_pad|>"],
@@ -60,8 +60,9 @@ def tiny_config(vocab_size: int, token_ids: dict[str, int]) -> Qwen3VLConfig:
         vision_start_token_id=token_ids["<|vision_start|>"],
         vision_end_token_id=token_ids["<|vision_end|>"],
         tie_word_embeddings=True,
-        lookless_family="tiny",
     )
+    config.lookless_family = "tiny"  # tells `chat.families` which dialect the checkpoint speaks
+    return config
 
 
 def new_tiny_model(config: Qwen3VLConfig, seed: int) -> Qwen3VLForConditionalGeneration:
@@ -78,5 +79,5 @@ def new_tiny_model(config: Qwen3VLConfig, seed: int) -> Qwen3VLForConditionalGen
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
     # Tied with the output head, so the logits start small.
-    nn.init.normal_(model.get_input_embeddings().weight, std=0.05)
+    nn.init.normal_(model.model.language_model.embed_tokens.weight, std=0.05)
     return model

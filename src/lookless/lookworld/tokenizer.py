@@ -1,4 +1,4 @@
-"""The tiny VLM's tokenizer: byte-level BPE over LookWorld's own speech, with Qwen's special tokens."""
+"""The tiny VLM's tokenizer: byte-level BPE over LookWorld's speech, Qwen's special tokens."""
 
 from collections.abc import Iterator
 
@@ -26,13 +26,13 @@ CONTROL = (
     "</think>",
 )
 PHRASES = ('{"name": "zoom_in", "arguments": {"bbox_2d": [', '], "image": ', "\\boxed{")
-"""Fixed strings of the protocol, one token each: a call is 14 tokens long."""
+"""Fixed strings of the protocol, one token each: a call is 15 tokens long."""
 VOCAB_SIZE = 640
 PATTERN = r"\p{N}+|, | ?\p{L}+|[^\s\p{L}\p{N}]+|\s+"
 
 
 def corpus() -> Iterator[str]:
-    """Yield all that is said in LookWorld, often enough for every word and number to be one token."""
+    """Yield all that is said in LookWorld, often enough for words and numbers to be one token."""
     rng = np.random.default_rng(0)
     fixed = [
         WORDING.system,

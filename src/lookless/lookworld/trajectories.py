@@ -1,4 +1,4 @@
-"""Operation-aware SFT data for LookWorld: every kind of trajectory, played through the rollout loop."""
+"""Operation-aware SFT data for LookWorld, played through the rollout loop."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -40,7 +40,7 @@ class Mixture:
     prohibited: float = 0.2
     """Share in prohibited mode; the rest is adaptive."""
     look: float = 0.75
-    """Share of adaptive trajectories that look, whatever the question: Pixel Reasoner's public data."""
+    """Share of adaptive trajectories that look, whatever is asked: Pixel Reasoner's public data."""
     corrected: float = 0.1
     """Share of looking trajectories that look at the wrong place first."""
     closer: float = 0.05
@@ -62,11 +62,11 @@ def demonstrate(
     seed: int,
     mixture: Mixture | None = None,
 ) -> list[tuple[TrajectoryKind, Rollout]]:
-    """Return one trajectory for each question, as a rollout whose `is_sampled` is the SFT loss mask.
+    """Return a trajectory for each question, as a rollout whose `is_sampled` is the loss mask.
 
-    Each says first what the overview shows of the target, and only then looks or answers; whether an
-    adaptive trajectory looks is drawn by chance, so nothing in it says when looking is necessary. The
-    call of a look at the wrong place is not learned, the correction is.
+    Each says first what the overview shows of the target, and only then looks or answers; whether
+    an adaptive one looks is drawn by chance, so nothing in it says when looking is necessary.
+    The call of a look at the wrong place is not learned, the correction is.
     """
     rng = np.random.default_rng([seed, 11])
     plans = {w.id: _plan(w, rng, mixture or Mixture()) for w in worlds}

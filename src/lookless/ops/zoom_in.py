@@ -63,7 +63,8 @@ def validate(arguments: Any, frame: Frame, views: tuple[View, ...]) -> Look:
         return Look(LookOutcome.BAD_ARGUMENTS)
     if not all(map(_is_finite, numbers)):
         return Look(LookOutcome.NOT_FINITE, image)
-    box = Box(*(float(v) for v in numbers), frame)
+    left, top, right, bottom = (float(v) for v in numbers)
+    box = Box(left, top, right, bottom, frame)
     if not 0 <= image < len(views):
         return Look(LookOutcome.UNKNOWN_IMAGE, image, box)
     if box.right < box.left or box.bottom < box.top:

@@ -1,8 +1,8 @@
 """Transformers in process: batched multi-turn sampling with one key-value cache.
 
-The cache holds all rows of a batch on one time axis. Rows get their tokens at different times, so it has
-holes; the attention mask hides them and positions are counted for each row by itself. A prefix that
-several rollouts share is computed once and its keys and values are copied to them.
+The cache holds all rows of a batch on one time axis. Rows get their tokens at different times, so
+it has holes; the attention mask hides them and positions are counted for each row by itself. A
+prefix that several rollouts share is computed once; its keys and values are copied to them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -52,7 +52,7 @@ class HfSession:
         first = [prompts[keys.index(key)] for key in distinct]
         features = policy.features.encode([prompt.overview for prompt in first])
         segments = [Segment(p.prefix, [f]) for p, f in zip(first, features, strict=True)]
-        self.cache = DynamicCache(config=self.vlm.model.config.text_config)
+        self.cache = DynamicCache(config=self.vlm.model.config.get_text_config())
         _, mask_BS, ends = self.vlm.forward(segments, cache=self.cache, pad_left=True)
         copies = [distinct.index(key) for key in keys]
         index = torch.tensor(copies, device=self.vlm.device)
@@ -118,7 +118,7 @@ class HfSession:
         }
 
     def _advance(self, next_B: Tensor, is_open_B: Tensor) -> Tensor:
-        """Feed one token to every row (a hole to those that have ended); return the hidden states."""
+        """Feed a token to every row (a hole to those that have ended); return the hidden states."""
         ends_B = torch.tensor(self.ends, device=self.vlm.device)
         open_B1 = is_open_B.to(self.mask_BS)[:, None]
         self.mask_BS = torch.cat([self.mask_BS, open_B1], dim=1)

@@ -50,7 +50,7 @@ def replay(
 ) -> tuple[Tensor, Tensor]:
     """Return (logprobs_BT, mask_BT) of the rollouts' tokens under the model as it is now.
 
-    Column t belongs to token t of the rollout; the mask is True where the policy chose the token, and
+    Column t belongs to token t of the rollout; the mask is True where the policy chose the token,
     log-probabilities are 0 elsewhere. Pad tokens are banned as they are in sampling.
     """
     rows = [Segment(r.token_ids, f) for r, f in zip(rollouts, features, strict=True)]

@@ -1,4 +1,4 @@
-"""Rollout-guided RL: every query's forced and prohibited rollouts say whether looking was necessary."""
+"""Rollout-guided RL: forced and prohibited rollouts say whether looking was necessary."""
 
 import copy
 import random
@@ -114,7 +114,7 @@ class RlConfig(BaseModel):
 
 @dataclass(frozen=True)
 class ScoredGroup:
-    """A query's rollouts with everything that learning takes from them; lists have one entry each."""
+    """A query's rollouts with all that learning takes from them; lists have one entry each."""
 
     group: Group
     necessity: Necessity
@@ -137,7 +137,7 @@ def score(group: Group, pool: NecessityPool, config: RlConfig) -> ScoredGroup:
     rewards = REWARDS[config.reward].function(group, necessity, config.reward_config())
     if config.reward == "hdpo":
         advantages = hdpo_advantages(
-            [r and r.parts for r in rewards],
+            [None if r is None else r.parts for r in rewards],
             config.reward_config().weight,
             normalise=config.normalise,
         )
@@ -186,7 +186,7 @@ def token_advantages(
     decisions: Sequence[float | None],
     width: int,
 ) -> Tensor:
-    """Return advantages_BT: each rollout's on all its tokens, the decision's on its token on top."""
+    """Return advantages_BT: each rollout's on its tokens, the decision's on its token on top."""
     advantages_BT = torch.zeros((len(rollouts), width))
     for b, (r, advantage, decision) in enumerate(zip(rollouts, advantages, decisions, strict=True)):
         advantages_BT[b, : len(r.token_ids)] = advantage
@@ -277,7 +277,7 @@ def frozen_copy(vlm: VLM) -> VLM:
 def queries_of_step(
     questions: Sequence[Question], count: int, step: int, seed: int
 ) -> list[Question]:
-    """Return the queries of one step: epochs in shuffled order, a function of seed and step alone."""
+    """Return the queries of a step: epochs in shuffled order, a function of seed and step."""
     chosen = []
     for place in range(step * count, (step + 1) * count):
         epoch, index = divmod(place, len(questions))

@@ -1,9 +1,10 @@
 """What is watched during RL: one flat dictionary of numbers per step."""
 
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from lookless.episode import Mode
+from lookless.episode import Mode, StopReason
 from lookless.necessity import disagreement
 
 if TYPE_CHECKING:
@@ -14,7 +15,10 @@ SIZE_BINS_PX = (0.0, 5.0, 10.0, 15.0, 20.0, 30.0, float("inf"))
 
 
 def of_step(groups: Sequence["ScoredGroup"]) -> dict[str, float]:
-    """Return a step's metrics, named `area/name`; what nothing was seen of is left out."""
+    """Return a step's metrics, named `area/name`; what nothing was seen of is left out.
+
+    Faults count in `stop/fault` only.
+    """
     metrics: dict[str, float] = {}
 
     def put(name: str, values: Iterable[float | None]) -> None:
@@ -27,27 +31,31 @@ def of_step(groups: Sequence["ScoredGroup"]) -> dict[str, float]:
         for one in groups
         for r, g, p in zip(one.group.rollouts, one.group.grades, one.rewards, strict=True)
     ]
+    for stop in sorted({r.stop for _, r, _, _ in pairs}):
+        put(f"stop/{stop}", (r.stop is stop for _, r, _, _ in pairs))
+    pairs = [pair for pair in pairs if pair[1].stop is not StopReason.FAULT]
     for mode in Mode:
         of_mode = [(g, r, p) for _, r, g, p in pairs if r.mode is mode]
         put(f"accuracy/{mode}", (g for g, _, _ in of_mode))
         put(f"look_rate/{mode}", (r.is_used for _, r, _ in of_mode))
-        put(f"reward/{mode}", (p and p.total for _, _, p in of_mode))
+        put(f"reward/{mode}", (None if p is None else p.total for _, _, p in of_mode))
         put(f"obeyed/{mode}", (r.is_obedient for _, r, _ in of_mode))
     adaptive = [(one, r, p) for one, r, _, p in pairs if r.mode is Mode.ADAPTIVE]
     for part in sorted({name for _, _, p in adaptive if p is not None for name in p.parts}):
-        put(f"reward/part/{part}", (p and p.parts.get(part, 0.0) for _, _, p in adaptive))
+        put(
+            f"reward/part/{part}",
+            (None if p is None else p.parts.get(part, 0.0) for _, _, p in adaptive),
+        )
     for need, name in ((True, "needed"), (False, "not_needed")):
         put(
             f"look_rate/adaptive/{name}",
             (r.is_used for one, r, _ in adaptive if one.group.question.needs_look is need),
         )
-    for low, high in zip(SIZE_BINS_PX, SIZE_BINS_PX[1:], strict=False):
+    for low, high in itertools.pairwise(SIZE_BINS_PX):
         put(
             f"look_rate/size/{low:g}",
             (r.is_used for one, r, _ in adaptive if _is_in(one, low, high)),
         )
-    for stop in sorted({r.stop for _, r, _, _ in pairs}):
-        put(f"stop/{stop}", (r.stop is stop for _, r, _, _ in pairs))
     _necessity(groups, put)
     put("rollout/sampled_tokens", (r.sampled_tokens for _, r, _, _ in pairs))
     put("rollout/visual_tokens", (r.visual_tokens for _, r, _, _ in pairs))

@@ -1,0 +1,234 @@
+"""Plots as inline SVG whose colours are CSS variables: they follow the page's light or dark."""
+
+import io
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+INK, MUTED, GRID, PAPER = "#000001", "#000002", "#000003", "#000004"
+SERIES = ("#000011", "#000012", "#000013", "#000014", "#000015", "#000016")
+RAMP = ("#000021", "#000022", "#000023", "#000024", "#000025")
+_VARIABLES = {
+    **{INK: "ink", MUTED: "muted", GRID: "grid", PAPER: "paper", "#000000": "ink"},
+    **{colour: f"s{k}" for k, colour in enumerate(SERIES, 1)},
+    **{colour: f"r{k}" for k, colour in enumerate(RAMP, 1)},
+}
+"""Colours that matplotlib writes, and the names of the CSS variables that replace them."""
+_STYLE: dict[str, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "lookless",
+    "text.parse_math": False,
+    "font.size": 9,
+    "axes.edgecolor": GRID,
+    "axes.labelcolor": MUTED,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.6,
+    "text.color": INK,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "legend.frameon": False,
+    "legend.handlelength": 1.8,
+    "legend.fontsize": 9,
+}
+SMOOTHED_OVER = 5
+"""Steps of the centred running mean drawn over noisy curves."""
+_LETTER_PT, _LINE_PT = 5.4, 11.0
+
+Values = Sequence[float | None]
+
+
+@dataclass(frozen=True)
+class Line:
+    """One curve of a plot."""
+
+    label: str
+    values: Values
+    """One per step; None where nothing was measured."""
+    colour: str
+    dash: str = "-"
+    is_smoothed: bool = True
+
+
+def curves_svg(
+    name: str, alt: str, steps: Sequence[float], lines: Sequence[Line], *, is_share: bool = False
+) -> str:
+    """Return a plot of curves over training steps as SVG.
+
+    Args:
+        name: Unique on the page; starts all ids.
+        alt: What the plot shows, for those who cannot see it.
+        steps: The horizontal axis.
+        lines: Drawn in order; smoothed ones with their raw values faintly behind.
+        is_share: Whether the values are in 0..1 and shown as percentages.
+    """
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(5.6, 3.1), layout="constrained")
+        axes = figure.add_subplot()
+        for line in lines:
+            raw = [math.nan if value is None else value for value in line.values]
+            if line.is_smoothed:
+                axes.plot(steps, raw, color=line.colour, linewidth=0.8, alpha=0.3)
+                raw = [math.nan if v is None else v for v in running_mean(line.values)]
+            axes.plot(steps, raw, line.dash, color=line.colour, linewidth=1.8, label=line.label)
+        if is_share:
+            _percent(axes, "y")
+            axes.set_ylim(-0.03, 1.03)
+        axes.set_xlabel("step")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.margins(x=0.01)
+        if any(line.label for line in lines):
+            figure.legend(loc="outside upper left", ncols=3, labelcolor=INK, columnspacing=1.4)
+        return _svg(figure, name, alt)
+
+
+def running_mean(values: Values, over: int = SMOOTHED_OVER) -> list[float | None]:
+    """Return the centred mean of each value and its neighbours; gaps are skipped, not filled.
+
+    Example:
+        >>> running_mean([0.0, None, 1.0, 2.0], over=3)
+        [0.0, None, 1.5, 1.5]
+    """
+    half = over // 2
+    means: list[float | None] = []
+    for place, value in enumerate(values):
+        near = [v for v in values[max(place - half, 0) : place + half + 1] if v is not None]
+        means.append(sum(near) / len(near) if value is not None else None)
+    return means
+
+
+def looks_svg(
+    name: str, alt: str, policies: Mapping[str, Mapping[str, Any]], oracle: float | None
+) -> str:
+    """Return accuracy against look rate of each policy as SVG.
+
+    Never and always looking are joined by a line: what answering a random share of the questions
+    with a look would give. The intervals of the accuracy are vertical bars; `oracle` is a dashed
+    line at the share of questions that need a look.
+    """
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(5.6, 3.9), layout="constrained")
+        axes = figure.add_subplot()
+        points = {key: (row["look_rate"], row["accuracy"]) for key, row in policies.items()}
+        if "never" in points and "always" in points:
+            ends = zip(points["never"], points["always"], strict=True)
+            axes.plot(*ends, color=MUTED, linewidth=1.2, zorder=1)
+        for k, (key, (x, y)) in enumerate(points.items()):
+            colour = colour_of(key, k)
+            low, high = policies[key]["accuracy_ci"]
+            axes.plot([x, x], [low, high], color=colour, linewidth=1.4, zorder=2)
+            axes.plot(x, y, "o", color=colour, markersize=8, markeredgecolor=PAPER, zorder=3)
+        lowest = min(policies[key]["accuracy_ci"][0] for key in points)
+        axes.set_xlim(-0.04, 1.04)
+        axes.set_ylim(max(math.floor(lowest * 20 - 0.5) / 20, 0.0), 1.02)
+        _percent(axes, "x")
+        _percent(axes, "y")
+        axes.set_xlabel("look rate")
+        axes.set_ylabel("accuracy")
+        if oracle is not None:
+            axes.axvline(oracle, color=MUTED, linewidth=1.2, linestyle=(0, (4, 3)), zorder=1)
+        figure.draw_without_rendering()
+        _label_points(axes, points, oracle)
+        return _svg(figure, name, alt)
+
+
+def colour_of(policy: str, place: int) -> str:
+    """Return a policy's colour: fixed for the demo's own, by place for the others."""
+    own = {"never": MUTED, "always": MUTED, "sft": SERIES[1], "rgrl": SERIES[0]}
+    return own.get(policy, SERIES[2 + place % (len(SERIES) - 2)])
+
+
+def _label_points(
+    axes: Axes, points: Mapping[str, tuple[float, float]], oracle: float | None
+) -> None:
+    """Write each point's name near it, where it covers no other point and no other name."""
+    scale = 72.0 / axes.figure.dpi  # from pixels to the points in which text is measured
+    frame = axes.get_window_extent()
+    at = {key: axes.transData.transform(point) * scale for key, point in points.items()}
+    taken = [(x - 5, y - 5, x + 5, y + 5) for x, y in at.values()]
+    if oracle is not None:
+        x = axes.transData.transform((oracle, 0))[0] * scale
+        taken.append((x - 1, frame.y0 * scale, x + 1, frame.y1 * scale))
+        y = frame.y0 * scale + 6
+        label = f"needed: {oracle:.0%}"
+        axes.annotate(label, (x / scale, y / scale), (4, 0), "figure pixels",
+                      textcoords="offset points", color=MUTED)  # fmt: skip
+        taken.append((x, y - 3, x + 4 + _LETTER_PT * len(label), y + _LINE_PT))
+    sides = [(9, -4), (9, 8), (9, -16), (-9, -4), (-9, 8), (-9, -16), (0, 11), (0, -19),
+             (-9, 20), (-9, -28), (9, 20), (9, -28), (0, 23), (0, -31), (-9, -40), (9, -40)]  # fmt: skip
+    for key, (x, y) in at.items():
+        width = _LETTER_PT * len(key)
+        best = min(sides, key=lambda s: _overlap(_place(x, y, s, width), taken, frame, scale))
+        taken.append(_place(x, y, best, width))
+        align = "left" if best[0] > 0 else "right" if best[0] < 0 else "center"
+        weight = "bold" if key == "rgrl" else "normal"
+        axes.annotate(key, points[key], best, textcoords="offset points", ha=align, weight=weight)
+
+
+def _place(x: float, y: float, side: tuple[int, int], width: float) -> tuple[float, ...]:
+    """Return the rectangle of a name beside a point, in typographic points."""
+    left = x + side[0] - (width if side[0] < 0 else width / 2 if side[0] == 0 else 0)
+    return left, y + side[1] - 2, left + width, y + side[1] + _LINE_PT - 2
+
+
+def _overlap(
+    box: tuple[float, ...], taken: Sequence[tuple[float, ...]], frame: Any, scale: float
+) -> float:
+    """Return the area that a name would cover of others; more where it leaves the axes."""
+    total = 0.0
+    for other in taken:
+        width = min(box[2], other[2]) - max(box[0], other[0])
+        height = min(box[3], other[3]) - max(box[1], other[1])
+        total += max(width, 0.0) * max(height, 0.0)
+    is_out = (
+        box[0] < frame.x0 * scale
+        or box[2] > frame.x1 * scale + 2
+        or box[1] < frame.y0 * scale
+        or box[3] > frame.y1 * scale
+    )
+    return total + 1e6 * is_out
+
+
+def _percent(axes: Axes, which: str) -> None:
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    axis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+
+
+def _svg(figure: Figure, name: str, alt: str) -> str:
+    """Return a figure as an SVG element without background, with ids of its own."""
+    file = io.StringIO()
+    metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    figure.savefig(file, format="svg", transparent=True, metadata=metadata)
+    text = file.getvalue()
+    text = text[text.index("<svg") :].strip()
+    text = re.sub(r'\bid="', f'id="{name}-', text)
+    text = re.sub(r'href="#', f'href="#{name}-', text)
+    text = re.sub(r"url\(#", f"url(#{name}-", text)
+    text = re.sub(
+        r"#0000[0-2][0-9]\b",
+        lambda m: f"var(--{_VARIABLES[m[0]]})" if m[0] in _VARIABLES else m[0],
+        text,
+    )
+    # The size is the page's business: only viewBox stays.
+    text = re.sub(r'^(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1, flags=re.S)
+    text = re.sub(r'^(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1, flags=re.S)
+    return text.replace("<svg", f'<svg role="img" aria-label="{_quoted(alt)}"', 1)
+
+
+def _quoted(text: str) -> str:
+    """Return text fit for an attribute in double quotes."""
+    for sign, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ('"', "&quot;")):
+        text = text.replace(sign, entity)
+    return text

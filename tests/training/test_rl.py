@@ -1,0 +1,372 @@
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from lookless.chat.chatml import ChatML
+from lookless.episode import Group, Mode, Question, Rollout, StopReason
+from lookless.images import SourceCache
+from lookless.necessity import Necessity, NecessityPool
+from lookless.policies.hf import HfPolicy
+from lookless.policies.scripted import ScriptedPolicy
+from lookless.rollout import Limits, rollout
+from lookless.training import rl as module
+from lookless.training.optimizer import optimizer_for
+from lookless.training.replay import features_of, replay
+from lookless.training.rl import (
+    RlConfig,
+    ScoredGroup,
+    decision_index,
+    grouped,
+    queries_of_step,
+    rl,
+    score,
+    token_advantages,
+    update,
+)  # fmt: skip
+from lookless.vlm import VLM
+
+MakeQuestion = Callable[..., Question]
+LOOK = '<tool_call>{"name": "zoom_in", "arguments": {"bbox_2d": [0, 0, 500, 500]}}</tool_call>'
+TINY = RlConfig(
+    steps=4, queries=2, forced=1, prohibited=1, adaptive=3, reward="accuracy", lr=1e-2,
+    warmup_steps=1, max_turn_tokens=6, save_every=2, kl_weight=0.1,
+)  # fmt: skip
+
+
+class Interrupted(Exception):
+    """Stands for a process that is killed."""
+
+
+@pytest.fixture
+def asked(make_question: MakeQuestion) -> list[Question]:
+    return [make_question(name) for name in ("a", "b", "c")]
+
+
+@pytest.fixture
+def by_parity(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Grade by a whim, since an untrained model is never right."""
+    monkeypatch.setattr(module, "grade", lambda question, r: float(sum(r.token_ids) % 2))
+
+
+def run(
+    vlm: VLM, asked: Sequence[Question], config: RlConfig, file: Path, stop_after: int = 99
+) -> list[dict[str, Any]]:
+    """Train, and be interrupted after a step."""
+    rows: list[dict[str, Any]] = []
+
+    def log(metrics: dict[str, Any], groups: list[ScoredGroup]) -> None:
+        rows.append(metrics)
+        if metrics["step"] == stop_after:
+            raise Interrupted
+
+    try:
+        rl(vlm, asked, SourceCache(), config, 0, file, log)
+    except Interrupted:
+        assert stop_after < config.steps
+    return rows
+
+
+def copy_of(vlm: VLM) -> VLM:
+    return VLM(copy.deepcopy(vlm.model), vlm.processor, vlm.chat)
+
+
+def stable(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{k: v for k, v in row.items() if not k.startswith("time/")} for row in rows]
+
+
+@pytest.mark.usefixtures("by_parity")
+@pytest.mark.parametrize("stop_after", [2, 3])
+def test_resumed_training_equals_uninterrupted_training(
+    vlm: VLM, asked: list[Question], tmp_path: Path, stop_after: int
+) -> None:
+    whole, part, resumed = copy_of(vlm), copy_of(vlm), copy_of(vlm)
+    expected = run(whole, asked, TINY, tmp_path / "whole.pt")
+    first = run(part, asked, TINY, tmp_path / "part.pt", stop_after)
+    second = run(resumed, asked, TINY, tmp_path / "part.pt")
+    # The last checkpoint was saved after step 2; what came after it is done again.
+    assert [row["step"] for row in second] == [3, 4]
+    assert stable(first[:2] + second) == stable(expected)
+    assert all(row["loss/grad_norm"] > 0 for row in expected)
+    for name, weight in whole.model.state_dict().items():
+        assert torch.equal(weight, resumed.model.state_dict()[name]), name
+    states = [torch.load(tmp_path / f, weights_only=True) for f in ("whole.pt", "part.pt")]
+    assert states[0]["pool"] == states[1]["pool"]
+    assert torch.equal(states[0]["generator"], states[1]["generator"])
+
+
+@pytest.mark.usefixtures("by_parity")
+def test_training_changes_language_but_not_frozen_vision(
+    own_vlm: VLM, asked: list[Question], tmp_path: Path
+) -> None:
+    before = copy.deepcopy(own_vlm.model.state_dict())
+    run(own_vlm, asked, TINY.model_copy(update={"steps": 1}), tmp_path / "state.pt")
+    changed = {
+        name
+        for name, weight in own_vlm.model.state_dict().items()
+        if (weight != before[name]).any()
+    }
+    assert changed
+    assert not any("visual" in name for name in changed)
+    assert not own_vlm.model.training
+
+
+def test_batch_without_signal_leaves_the_weights_unchanged(
+    own_vlm: VLM, asked: list[Question], tmp_path: Path
+) -> None:
+    before = copy.deepcopy(own_vlm.model.state_dict())
+    config = TINY.model_copy(update={"steps": 2, "kl_weight": 0.0})
+    rows = run(own_vlm, asked, config, tmp_path / "state.pt")  # nothing is ever right
+    for row in rows:
+        assert row["accuracy/adaptive"] == 0
+        assert row["loss/used_rollouts"] == row["loss/policy"] == row["loss/grad_norm"] == 0
+        assert row["groups/degenerate"] == 1
+    for name, weight in own_vlm.model.state_dict().items():
+        assert torch.equal(weight, before[name])
+
+
+@pytest.mark.usefixtures("by_parity")
+def test_kl_holds_the_policy_at_the_reference_kept_from_the_start(
+    vlm: VLM, asked: list[Question], tmp_path: Path
+) -> None:
+    kl = {}
+    for weight in (0.01, 30.0):
+        changes = {"steps": 8, "kl_weight": weight, "save_every": 8, "lr": 3e-3}
+        config = TINY.model_copy(update=changes)
+        rows = run(copy_of(vlm), asked, config, tmp_path / f"{weight}.pt")
+        assert rows[0]["loss/kl"] == pytest.approx(0, abs=1e-6)
+        assert rows[1]["loss/kl"] > 1e-6
+        # KL holds rollouts without advantage, too.
+        assert rows[0]["loss/used_rollouts"] == 10
+        kl[weight] = rows[-1]["loss/kl"]
+    assert kl[30.0] < 0.5 * kl[0.01]
+    state = torch.load(tmp_path / "0.01.pt", weights_only=True)
+    for name, value in vlm.model.state_dict().items():
+        assert torch.equal(state["reference"][name], value)
+
+
+def scored(
+    vlm: VLM, asked: Sequence[Question], advantages: Sequence[float | None]
+) -> tuple[list[ScoredGroup], HfPolicy]:
+    """Return a sampled group for each question, with these advantages."""
+    policy = HfPolicy(vlm)
+    groups = []
+    for question in asked:
+        requests = [(question, Mode.ADAPTIVE)] * len(advantages)
+        rollouts = rollout(policy, requests, SourceCache(), Limits(max_turn_tokens=6))
+        nothing = Necessity(None, None, None, 0, 0, None)
+        grades = tuple(None if a is None else 0.0 for a in advantages)
+        groups.append(
+            ScoredGroup(
+                Group(question, tuple(rollouts), grades), nothing, nothing, nothing,
+                [None] * len(advantages), list(advantages), [None] * len(advantages),
+            )
+        )  # fmt: skip
+    return groups, policy
+
+
+def updated(
+    vlm: VLM, asked: Sequence[Question], advantages: Sequence[float | None], config: RlConfig
+) -> tuple[VLM, dict[str, float]]:
+    own = copy_of(vlm)
+    own.model.model.visual.requires_grad_(False)
+    groups, policy = scored(own, asked, advantages)
+    optimizer = optimizer_for(own, config.lr)
+    stats = update(own, policy, optimizer, groups, SourceCache(), config, config.lr, None)
+    return own, stats
+
+
+def test_size_of_micro_batches_does_not_change_the_update(vlm: VLM, asked: list[Question]) -> None:
+    config = TINY.model_copy(update={"kl_weight": 0.0, "lr": 1e-4})
+    results = [
+        updated(
+            vlm, asked, (1.0, -0.5, 0.25), config.model_copy(update={"micro_batch_tokens": size})
+        )
+        for size in (1, 200, 100_000)
+    ]
+    assert results[0][1]["loss/used_rollouts"] == 9
+    for _, stats in results[1:]:
+        assert stats == pytest.approx(results[0][1], rel=1e-3, abs=1e-5)
+
+
+def test_rollouts_without_an_advantage_do_not_count(vlm: VLM, asked: list[Question]) -> None:
+    config = TINY.model_copy(update={"kl_weight": 0.0})
+    _, stats = updated(vlm, asked[:1], (None, 0.0, 1.0), config)
+    assert stats["loss/used_rollouts"] == 1
+    _, stats = updated(vlm, asked[:1], (1.0, 1.0), config.model_copy(
+        update={"loss_modes": (Mode.FORCED,)}))  # fmt: skip
+    assert stats["loss/used_rollouts"] == 0
+
+
+def test_update_makes_the_better_rollout_likelier(vlm: VLM, asked: list[Question]) -> None:
+    config = TINY.model_copy(update={"kl_weight": 0.0, "lr": 1e-3})
+    own = copy_of(vlm)
+    own.model.model.visual.requires_grad_(False)
+    [group], policy = scored(own, asked[:1], (1.0, -1.0))
+    source = SourceCache().get(asked[0].image)
+
+    def likelihoods() -> list[float]:
+        rollouts = group.group.rollouts
+        with torch.no_grad():
+            features = features_of(own, None, rollouts, [source] * 2)
+            return [float(v) for v in replay(own, rollouts, features)[0].sum(1)]
+
+    before = likelihoods()
+    update(own, policy, optimizer_for(own, 1e-3), [group], SourceCache(), config, 1e-3, None)
+    after = likelihoods()
+    assert after[0] > before[0]
+    assert after[1] < before[1]
+
+
+def said(
+    chat: ChatML, make_question: MakeQuestion, *texts: str, mode: Mode = Mode.ADAPTIVE
+) -> Rollout:
+    policy = ScriptedPolicy(chat, lambda prompt, turn: texts[turn])
+    [played] = rollout(policy, [(make_question(), mode)], SourceCache())
+    return played
+
+
+@pytest.mark.parametrize(
+    ("texts", "decision"),
+    [
+        ((rf"<think>red</think>{chr(10)}\boxed{{K7}}",), "\\boxed{"),
+        ((r"<think>red</think>\boxed{K7}",), "\\boxed{"),
+        ((r"\boxed{K7}",), "\\boxed{"),
+        ((r"red \boxed{K7}",), "red"),
+        (("<think>red</think>\n\n" + LOOK, r"\boxed{K7}"), "<tool_call>"),
+        (("<think>red</think>red " + LOOK, r"\boxed{K7}"), "<tool_call>"),
+        ((LOOK, LOOK, r"\boxed{K7}"), "<tool_call>"),
+        (("<think>red</think>",), "<|im_end|>"),
+        (("",), "<|im_end|>"),
+    ],
+)
+def test_decision_is_the_first_call_or_the_first_word_after_thinking(
+    chat: ChatML, make_question: MakeQuestion, texts: tuple[str, ...], decision: str
+) -> None:
+    r = said(chat, make_question, *texts)
+    place = decision_index(chat, r)
+    assert place is not None
+    assert chat.decode([r.token_ids[place]]) == decision
+    assert r.is_sampled[place]
+    first_turn = r.is_sampled.index(True) + len(chat.encode(texts[0])) + 1
+    assert place < first_turn
+
+
+def test_nothing_sampled_decides_nothing(chat: ChatML, make_question: MakeQuestion) -> None:
+    r = said(chat, make_question, r"\boxed{K7}")
+    assert decision_index(chat, replace(r, is_sampled=(False,) * len(r.token_ids))) is None
+
+
+def test_decision_adds_to_its_token_only(chat: ChatML, make_question: MakeQuestion) -> None:
+    first = said(chat, make_question, "<think>red</think>\n" + LOOK, r"\boxed{K7}")
+    second = said(chat, make_question, r"\boxed{K7}")
+    width = len(first.token_ids) + 3
+    advantages_BT = token_advantages(chat, [first, second], [0.5, -1.0], [2.0, None], width)
+    place = decision_index(chat, first)
+    assert place is not None
+    assert advantages_BT[0, place] == 2.5
+    advantages_BT[0, place] = 0.5
+    assert (advantages_BT[0, : len(first.token_ids)] == 0.5).all()
+    assert (advantages_BT[0, len(first.token_ids) :] == 0).all()
+    assert (advantages_BT[1, : len(second.token_ids)] == -1.0).all()
+
+
+@given(n=st.integers(1, 12), count=st.integers(1, 15), seed=st.integers(0, 5))
+def test_every_epoch_is_a_permutation(n: int, count: int, seed: int) -> None:
+    asked = [Question(str(k), Path("i.png"), "?", "") for k in range(n)]
+    steps = [queries_of_step(asked, count, step, seed) for step in range(3 * n)]
+    flat = [question.id for part in steps for question in part]
+    assert all(len(part) == count for part in steps)
+    for epoch in range(len(flat) // n):
+        assert sorted(flat[epoch * n : (epoch + 1) * n]) == sorted(q.id for q in asked)
+
+
+def test_epochs_and_seeds_have_orders_of_their_own() -> None:
+    asked = [Question(str(k), Path("i.png"), "?", "") for k in range(20)]
+    orders = [tuple(queries_of_step(asked, 20, step, seed)) for step in (0, 1) for seed in (0, 1)]
+    assert len(set(orders)) == 4
+    assert queries_of_step(asked, 20, 1, 0) == queries_of_step(asked, 20, 1, 0)
+
+
+def test_rollouts_are_grouped_by_query(chat: ChatML, make_question: MakeQuestion) -> None:
+    right, wrong = (said(chat, make_question, rf"\boxed{{{a}}}") for a in ("K7", "K8"))
+    fault = replace(right, stop=StopReason.FAULT)
+    a, b = make_question("a"), make_question("b")
+    groups = grouped([a, b], [right, wrong, fault, right], 2)
+    assert [g.question for g in groups] == [a, b]
+    assert [g.grades for g in groups] == [(1.0, 0.0), (None, 1.0)]
+
+
+def group_of(chat: ChatML, make_question: MakeQuestion) -> Group:
+    """Return a group in which looking is needed: forced right, prohibited wrong, adaptive mixed."""
+    plans = [(Mode.FORCED, "K7", True)] * 4 + [(Mode.PROHIBITED, "K8", False)] * 4
+    plans += [(Mode.ADAPTIVE, "K7", True), (Mode.ADAPTIVE, "K8", False)]
+    rollouts = []
+    for mode, answer, looks in plans:
+        texts = (LOOK,) * looks + (rf"\boxed{{{answer}}}",)
+        rollouts.append(said(chat, make_question, *texts, mode=mode))
+    [group] = grouped([make_question()], rollouts, len(rollouts))
+    return group
+
+
+def test_needed_look_is_seen_and_rewarded(chat: ChatML, make_question: MakeQuestion) -> None:
+    one = score(group_of(chat, make_question), NecessityPool(), RlConfig())
+    assert one.necessity.need == one.strict.need == 1.0
+    assert one.advantages[:8] == [0.0] * 8
+    looked, direct = one.advantages[8:]
+    assert looked is not None and direct is not None
+    assert looked > 0 > direct
+    assert one.decisions == [None] * 10
+
+
+def test_decision_gets_weighted_credit(chat: ChatML, make_question: MakeQuestion) -> None:
+    config = RlConfig(decision_weight=2.0, look_price=0.1)
+    one = score(group_of(chat, make_question), NecessityPool(), config)
+    assert one.decisions[:8] == [None] * 8
+    assert one.decisions[8:] == [pytest.approx(0.9), pytest.approx(-0.9)]
+
+
+def test_pool_gathers_over_visits(chat: ChatML, make_question: MakeQuestion) -> None:
+    pool, group = NecessityPool(), group_of(chat, make_question)
+    first = score(group, pool, RlConfig())
+    second = score(group, pool, RlConfig())
+    assert (first.pooled.n_look, second.pooled.n_look) == (4, 8)
+    assert second.strict.n_look == 4
+
+
+def test_every_reward_can_score_a_group(chat: ChatML, make_question: MakeQuestion) -> None:
+    group = group_of(chat, make_question)
+    for name in module.REWARDS:
+        one = score(group, NecessityPool(), RlConfig(reward=name))
+        assert all(a is not None for a in one.advantages)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"reward_settings": {"lambda_align": 5.0, "b1": 1.0}}, "reward rgrl must never score"),
+        ({"reward": "deepeyes", "reward_settings": {"format": 0.9}}, "reward deepeyes must never"),
+        ({"reward": "kindness"}, "reward must be one of rgrl, .* got 'kindness'"),
+        ({"forced": 0}, "needs forced and prohibited rollouts, got 0 and 4"),
+        ({"prohibited": 0}, "needs forced and prohibited rollouts, got 4 and 0"),
+        ({"reward_settings": {"no_such": 1.0}}, "no_such"),
+        ({"adaptive": 0}, "adaptive"),
+        ({"temperature": 0.0}, "temperature"),
+        ({"unknown": 1}, "unknown"),
+    ],
+)
+def test_senseless_settings_are_refused_by_name(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        RlConfig(**settings)
+
+
+def test_query_is_rolled_out_as_often_as_set_in_each_mode() -> None:
+    modes = RlConfig(forced=1, prohibited=2, adaptive=3).modes
+    assert [modes.count(m) for m in (Mode.FORCED, Mode.PROHIBITED, Mode.ADAPTIVE)] == [1, 2, 3]

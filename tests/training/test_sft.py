@@ -1,0 +1,74 @@
+import copy
+from collections.abc import Callable
+
+import pytest
+import torch
+from pydantic import ValidationError
+
+from lookless.episode import Question, Rollout
+from lookless.images import Source, SourceCache
+from lookless.lookworld.dataset import Split, questions, to_question
+from lookless.lookworld.trajectories import demonstrate
+from lookless.training.sft import SftConfig, sft
+from lookless.vlm import VLM
+
+Shown = tuple[list[Rollout], list[Source]]
+
+
+@pytest.fixture(scope="module")
+def shown(vlm: VLM, make_question: Callable[..., Question]) -> Shown:
+    """Return 16 trajectories about one image."""
+    worlds = list(questions(Split.TRAIN, 16))
+    image = make_question("world", size=(1024, 1024)).image
+    asked = [to_question(w, image, 1024) for w in worlds]
+    sources = SourceCache()
+    rollouts = [r for _, r in demonstrate(vlm.chat, worlds, asked, sources, 0)]
+    return rollouts, [sources.get(image)] * 16
+
+
+def train(vlm: VLM, shown: Shown, config: SftConfig, seed: int = 0) -> list[dict[str, float]]:
+    rows: list[dict[str, float]] = []
+    sft(vlm, *shown, config, seed, rows.append)
+    return rows
+
+
+@pytest.mark.slow
+def test_twenty_steps_lower_the_loss(own_vlm: VLM, shown: Shown) -> None:
+    config = SftConfig(epochs=20, batch=16, lr=3e-3, warmup_steps=2)
+    rows = train(own_vlm, shown, config)
+    assert [row["step"] for row in rows] == list(range(1, 21))
+    assert all(row["steps"] == 20 for row in rows)
+    # An untrained model is about as good as chance over 640 tokens: ln 640 = 6.5 nats.
+    assert 5.5 < rows[0]["loss"] < 7.5
+    assert rows[-1]["loss"] < 0.6 * rows[0]["loss"]
+    assert not own_vlm.model.training
+
+
+def test_seed_decides_the_order_and_so_the_weights(vlm: VLM, shown: Shown) -> None:
+    def weights(seed: int) -> torch.Tensor:
+        own = VLM(copy.deepcopy(vlm.model), vlm.processor, vlm.chat)
+        train(own, (shown[0][:4], shown[1][:4]), SftConfig(epochs=1, batch=2), seed)
+        return own.model.lm_head.weight.detach()
+
+    assert torch.equal(weights(0), weights(0))
+    assert not torch.equal(weights(0), weights(1))
+
+
+@pytest.mark.parametrize("train_vision", [False, True])
+def test_vision_is_trained_only_if_asked(own_vlm: VLM, shown: Shown, train_vision: bool) -> None:
+    before = own_vlm.model.model.visual.patch_embed.proj.weight.clone()
+    config = SftConfig(epochs=1, batch=2, train_vision=train_vision)
+    train(own_vlm, (shown[0][:2], shown[1][:2]), config)
+    after = own_vlm.model.model.visual.patch_embed.proj.weight
+    assert torch.equal(before, after) is not train_vision
+
+
+def test_last_batch_of_an_epoch_may_be_smaller(own_vlm: VLM, shown: Shown) -> None:
+    rows = train(own_vlm, (shown[0][:3], shown[1][:3]), SftConfig(epochs=2, batch=2))
+    assert [row["step"] for row in rows] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("setting", [{"epochs": 0}, {"batch": 0}, {"lr": 0.0}, {"unknown": 1}])
+def test_senseless_settings_are_refused(setting: dict[str, float]) -> None:
+    with pytest.raises(ValidationError):
+        SftConfig(**setting)  # type: ignore[arg-type]

@@ -1,6 +1,6 @@
 import copy
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 from PIL import Image, ImageDraw
@@ -9,7 +9,7 @@ from lookless.chat.chatml import ChatML
 from lookless.episode import Question
 from lookless.images import SourceCache
 from lookless.lookworld.base import new_base
-from lookless.vlm import VLM
+from lookless.vlm import VLM, ImageFeatures
 
 MakeQuestion = Callable[..., Question]
 
@@ -38,7 +38,7 @@ def sources() -> SourceCache:
 
 @pytest.fixture(scope="session")
 def make_question(tmp_path_factory: pytest.TempPathFactory) -> MakeQuestion:
-    """Return a maker of questions about images of coloured squares; equal names give equal images."""
+    """Return a maker of questions about drawn images; equal names give equal images."""
     folder = tmp_path_factory.mktemp("drawn")
 
     def make(
@@ -58,3 +58,17 @@ def make_question(tmp_path_factory: pytest.TempPathFactory) -> MakeQuestion:
         return Question(name, file, text, answer, needs_look=needs_look)
 
     return make
+
+
+@pytest.fixture
+def image_batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return how many images went through the vision tower in each pass, as it grows."""
+    batches: list[int] = []
+    compute = VLM.image_features
+
+    def spy(self: VLM, images: Sequence[Image.Image]) -> list[ImageFeatures]:
+        batches.append(len(images))
+        return compute(self, images)
+
+    monkeypatch.setattr(VLM, "image_features", spy)
+    return batches

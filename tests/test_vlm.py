@@ -8,6 +8,7 @@ from lookless.episode import Mode, Question
 from lookless.errors import CheckpointError
 from lookless.frames import Box, Frame, View
 from lookless.images import SourceCache
+from lookless.lookworld.tiny import HIDDEN
 from lookless.picture import Picture
 from lookless.vlm import VLM, FeatureCache, ImageFeatures, Segment
 
@@ -104,7 +105,7 @@ def test_positions_count_an_image_by_its_longer_side(vlm: VLM, pictures: list[Pi
 
 @torch.no_grad()
 def test_banned_tokens_have_no_probability(vlm: VLM) -> None:
-    logits_BV = vlm.logits(torch.randn(2, vlm.model.config.text_config.hidden_size))
+    logits_BV = vlm.logits(torch.randn(2, HIDDEN))
     banned = torch.zeros(logits_BV.shape[-1], dtype=torch.bool)
     banned[list(vlm.chat.banned_ids)] = True
     assert torch.isneginf(logits_BV[:, banned]).all()
@@ -112,19 +113,14 @@ def test_banned_tokens_have_no_probability(vlm: VLM) -> None:
 
 
 def test_cache_computes_each_picture_once(
-    vlm: VLM, pictures: list[Picture], monkeypatch: pytest.MonkeyPatch
+    vlm: VLM, pictures: list[Picture], image_batches: list[int]
 ) -> None:
-    batches: list[int] = []
-    compute = vlm.image_features
-    monkeypatch.setattr(
-        vlm, "image_features", lambda images: batches.append(len(images)) or compute(images)
-    )
     cache = FeatureCache(vlm)
     first = cache.encode([pictures[0], pictures[1], pictures[0]])
-    assert batches == [2]
+    assert image_batches == [2]
     assert first[0] is first[2]
     second = cache.encode([pictures[1], pictures[2]])
-    assert batches == [2, 1]
+    assert image_batches == [2, 1]
     assert second[0] is first[1]
     assert not first[0].tokens_ND.requires_grad
 

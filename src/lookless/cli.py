@@ -81,26 +81,17 @@ def print_results(results: dict[str, Any]) -> None:
     table = Table(
         title=f"LookWorld test, n = {results['n']}, {results['oracle_look_rate']:.1%} need a look"
     )
-    for column in (
-        "policy",
-        "accuracy",
-        "95 % interval",
-        "look rate",
-        "looks",
-        "visual tokens",
-        "s/sample",
-        "MCC",
-    ):
-        table.add_column(column, justify="left" if column == "policy" else "right")
+    for column in ("policy", "right %", "95 % CI", "looked %", "looks", "v-tokens", "s", "MCC"):
+        table.add_column(column, justify="left" if column == "policy" else "right", no_wrap=True)
     for name, row in results["policies"].items():
         low, high = row["accuracy_ci"]
         table.add_row(
             name,
-            f"{row['accuracy']:.1%}",
-            f"{low:.1%} - {high:.1%}",
-            f"{row['look_rate']:.1%}",
+            f"{100 * row['accuracy']:.1f}",
+            f"{100 * low:.1f}-{100 * high:.1f}",
+            f"{100 * row['look_rate']:.1f}",
             f"{row['looks_per_sample']:.2f}",
-            f"{row['visual_tokens_per_sample']:.1f}",
+            f"{row['visual_tokens_per_sample']:.0f}",
             f"{row['seconds_per_sample']:.3f}",
             f"{row['necessity']['mcc']:.2f}",
         )

@@ -11,7 +11,7 @@ from lookless.evaluation.statistics import Confusion, cluster_interval, wilson_i
 @pytest.mark.parametrize(
     ("successes", "n", "low", "high"),
     [
-        # Newcombe (1998), Statistics in Medicine 17, table I, method 3 without continuity correction.
+        # Newcombe (1998), Statistics in Medicine 17, table I, method 3.
         (81, 263, 0.2553, 0.3662),
         (15, 148, 0.0624, 0.1605),
         (0, 20, 0.0000, 0.1611),

@@ -8,7 +8,7 @@ from lookless.vlm import VLM
 def test_new_base_speaks_the_tiny_dialect(vlm: VLM) -> None:
     assert vlm.model.config.lookless_family == "tiny"
     assert vlm.model.config.image_token_id == vlm.chat.image_pad_id
-    assert vlm.model.config.text_config.eos_token_id == vlm.chat.end_id
+    assert vlm.model.config.get_text_config().eos_token_id == vlm.chat.end_id
 
 
 def test_small_crops_are_enlarged_to_the_smallest_view(vlm: VLM) -> None:

@@ -77,7 +77,7 @@ def test_detail_is_sharper_in_a_larger_render_than_in_an_enlarged_small_one() ->
     scene = scene_with(content)
     box = (0.4, 0.56, 0.44, 0.6)
     near = render(scene, 4000, box).resize((160, 160))
-    far = render(scene, 160).resize((160, 160), box=tuple(160 * v for v in box))
+    far = render(scene, 160).resize((160, 160), box=(64, 89.6, 70.4, 96))
     steepest = [np.abs(np.diff(pixels(image), axis=1)).max() for image in (near, far)]
     assert steepest[0] > 3 * steepest[1]
 

@@ -38,7 +38,7 @@ def biased(vlm: VLM, token: int, by: float) -> Iterator[None]:
 
 @pytest.fixture
 def ending_vlm(vlm: VLM) -> Iterator[VLM]:
-    """Return the untrained model with a taste for ending its turns, so that their lengths differ."""
+    """Return the untrained model, inclined to end its turns, so that their lengths differ."""
     with biased(vlm, vlm.chat.end_id, 3.5):
         yield vlm
 
@@ -220,24 +220,19 @@ def test_shared_prefix_and_overview_are_computed_once(
     sources: SourceCache,
     make_question: MakeQuestion,
     forwarded: list[int],
-    monkeypatch: pytest.MonkeyPatch,
+    image_batches: list[int],
 ) -> None:
-    images: list[int] = []
-    compute = VLM.image_features
-    monkeypatch.setattr(
-        VLM, "image_features", lambda self, part: images.append(len(part)) or compute(self, part)
-    )
     a, b = make_question("a"), make_question("b")
     other = replace(a, id="other", text="How many signs are there?")
     prompts = prompts_of(vlm, sources, [a, b, other, a])
     policy = HfPolicy(vlm)
     session = policy.start(prompts)
     assert forwarded == [3]  # three distinct questions, twelve rollouts
-    assert sum(images) == 2  # two distinct overviews
+    assert sum(image_batches) == 2  # two distinct overviews
     session.step(dict.fromkeys(range(12)), 2)
     assert forwarded == [3, 12]
     policy.start(prompts)
-    assert sum(images) == 2
+    assert sum(image_batches) == 2
 
 
 def test_finished_rollouts_leave_the_batch(
@@ -250,7 +245,7 @@ def test_finished_rollouts_leave_the_batch(
     assert set(session.step(seen, 3)) == {1, 4, 5}
     assert set(session.step({4: seen[4]}, 3)) == {4}
     assert forwarded == [6, 3, 1]
-    assert session.cache.layers[0].keys.shape[0] == session.mask_BS.shape[0] == 1
+    assert len(session.rows) == session.mask_BS.shape[0] == 1
 
 
 def test_turn_ends_at_its_end_token_or_its_limit(ending_vlm: VLM, prompts: list[Prompt]) -> None:

@@ -98,19 +98,15 @@ def test_features_come_in_the_order_of_the_views_each_picture_once(
     rollouts: list[Rollout],
     sources: SourceCache,
     make_question: MakeQuestion,
-    monkeypatch: pytest.MonkeyPatch,
+    image_batches: list[int],
 ) -> None:
-    images: list[int] = []
-    compute = VLM.image_features
-    monkeypatch.setattr(
-        VLM, "image_features", lambda self, part: images.append(len(part)) or compute(self, part)
-    )
     part = [rollouts[0], rollouts[1], rollouts[0]]
     of = [sources.get(make_question(r.question_id).image) for r in part]
     features = features_of(vlm, None, part, of)
-    assert images == [3]
+    assert image_batches == [3]
     assert [len(one) for one in features] == [2, 1, 2]
-    assert features[0][0] is features[2][0] and features[0][1] is features[2][1]
+    assert features[0][0] is features[2][0]
+    assert features[0][1] is features[2][1]
     for r, found in zip(part, features, strict=True):
         counts = [vlm.chat.visual_tokens(view) for view in r.views]
         assert [len(one.tokens_ND) for one in found] == counts
@@ -122,6 +118,7 @@ def test_batches_cover_all_and_respect_the_limit(lengths: list[int], max_tokens:
     assert sorted(k for batch in batches for k in batch) == list(range(len(lengths)))
     for batch in batches:
         padded = max(lengths[k] for k in batch) * len(batch)
-        assert batch and (padded <= max_tokens or len(batch) == 1)
+        assert batch
+        assert padded <= max_tokens or len(batch) == 1
     flat = [lengths[k] for batch in batches for k in batch]
     assert flat == sorted(flat)

@@ -16,6 +16,7 @@ from lookless.images import SourceCache
 from lookless.necessity import Necessity, NecessityPool
 from lookless.policies.hf import HfPolicy
 from lookless.policies.scripted import ScriptedPolicy
+from lookless.rewards import REWARDS
 from lookless.rollout import Limits, rollout
 from lookless.training import rl as module
 from lookless.training.optimizer import optimizer_for
@@ -41,7 +42,7 @@ TINY = RlConfig(
 )  # fmt: skip
 
 
-class Interrupted(Exception):
+class InterruptedRunError(Exception):
     """Stands for a process that is killed."""
 
 
@@ -65,11 +66,11 @@ def run(
     def log(metrics: dict[str, Any], groups: list[ScoredGroup]) -> None:
         rows.append(metrics)
         if metrics["step"] == stop_after:
-            raise Interrupted
+            raise InterruptedRunError
 
     try:
         rl(vlm, asked, SourceCache(), config, 0, file, log)
-    except Interrupted:
+    except InterruptedRunError:
         assert stop_after < config.steps
     return rows
 
@@ -321,7 +322,8 @@ def test_needed_look_is_seen_and_rewarded(chat: ChatML, make_question: MakeQuest
     assert one.necessity.need == one.strict.need == 1.0
     assert one.advantages[:8] == [0.0] * 8
     looked, direct = one.advantages[8:]
-    assert looked is not None and direct is not None
+    assert looked is not None
+    assert direct is not None
     assert looked > 0 > direct
     assert one.decisions == [None] * 10
 
@@ -343,7 +345,7 @@ def test_pool_gathers_over_visits(chat: ChatML, make_question: MakeQuestion) -> 
 
 def test_every_reward_can_score_a_group(chat: ChatML, make_question: MakeQuestion) -> None:
     group = group_of(chat, make_question)
-    for name in module.REWARDS:
+    for name in REWARDS:
         one = score(group, NecessityPool(), RlConfig(reward=name))
         assert all(a is not None for a in one.advantages)
 

@@ -73,9 +73,14 @@ def rollout(
     limits = limits or Limits()
     began = time.perf_counter()
     episodes = [_begin(policy, question, mode, sources) for question, mode in requests]
+    pending: dict[int, Observation | None] = {}
+    for row, episode in enumerate(episodes):
+        if len(episode.token_ids) + limits.max_turn_tokens > limits.max_context:
+            episode.stop = StopReason.CONTEXT_LENGTH
+        else:
+            pending[row] = None
     try:
         session = policy.start([episode.prompt for episode in episodes])
-        pending: dict[int, Observation | None] = dict.fromkeys(range(len(episodes)))
         while pending:
             sampled = session.step(pending, limits.max_turn_tokens)
             results = {
@@ -132,6 +137,9 @@ def _advance(
         look = Look(look.outcome, look.image, look.box, len(episode.views))
     ids = chat.observation(result)
     if len(episode.token_ids) + len(ids) + limits.max_turn_tokens > limits.max_context:
+        # It was called for, but its crop was never seen.
+        attempt = LookOutcome.TOO_MANY if look.outcome is LookOutcome.EXECUTED else look.outcome
+        episode.looks.append(Look(attempt, look.image, look.box))
         episode.stop = StopReason.CONTEXT_LENGTH
         return None
     episode.looks.append(look)

@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from lookless.errors import RunError
+from lookless.errors import DataError, RunError
 
 CONFIG_FILE = "config.json"
 LIBRARIES = ("lookless", "torch", "transformers", "numpy", "pillow")
@@ -29,7 +29,12 @@ def open_run(folder: Path, config: Mapping[str, Any], *, resume: bool = False) -
     """
     file = folder / CONFIG_FILE
     settings = json.loads(json.dumps(config, default=plain))
-    if resume and file.is_file():
+    if resume:
+        if not file.is_file():
+            raise RunError(
+                f"a resumed run must have been started, got {str(folder)!r} without {CONFIG_FILE}; "
+                "leave out --resume"
+            )
         saved = json.loads(file.read_text())["config"]
         if saved != settings:
             names = sorted(
@@ -98,11 +103,19 @@ def append_jsonl(file: Path, row: Any) -> None:
 
 
 def read_jsonl(file: Path) -> list[dict[str, Any]]:
-    """Return the rows of a file; a last line cut short by an interruption is left out."""
+    """Return the rows of a file; a last line cut short by an interruption is left out.
+
+    Raises:
+        DataError: If any other line is not JSON.
+    """
     rows = []
-    for line in file.read_text().splitlines():
+    lines = file.read_text().splitlines()
+    for number, line in enumerate(lines, 1):
         try:
             rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
+        except json.JSONDecodeError as error:
+            if number < len(lines):
+                raise DataError(
+                    f"{str(file)!r} line {number} must be JSON, got {error}; restore the file"
+                ) from None
     return rows

@@ -24,8 +24,8 @@ CALL = '<tool_call>{"name": "f", "arguments": {}}</tool_call>'
         (CALL, ToolCall("f", {})),
         ('<tool_call>\n{"name": "f", "arguments": {}}\n</tool_call>', ToolCall("f", {})),
         (f"<think>where?</think>\n{CALL} and so on", ToolCall("f", {})),
-        (f"<think>{CALL}</think>", ToolCall("f", {})),
-        (f"<think>never closed {CALL}", ToolCall("f", {})),
+        (f"<think>{CALL}</think>", None),
+        (f"<think>never closed {CALL}", None),
         (f"</tool_call>{CALL}", ToolCall("f", {})),
         (f'{CALL}<tool_call>{{"name": "g", "arguments": {{}}}}</tool_call>', ToolCall("f", {})),
         (

@@ -21,14 +21,27 @@ class ToolCall:
     arguments: Any
 
 
+def without_thinking(text: str) -> str:
+    """Return what a turn says aloud: neither `<think>...</think>` nor an unclosed `<think>`.
+
+    Thinking models have the opening tag in their prompt, so all before a lone `</think>` is thinking.
+
+    Example:
+        >>> without_thinking("a<think>b</think>c"), without_thinking("b</think>c<think>d")
+        ('ac', 'c')
+    """
+    spoken = re.sub(r"<think>.*?(</think>|\Z)", "", text, flags=re.DOTALL)
+    return spoken.rpartition("</think>")[2]
+
+
 def parse_tool_call(text: str) -> ToolCall | LookOutcome | None:
     """Return the first tool call of a model's turn.
 
     Returns:
         None if the turn has no `<tool_call>`; `LookOutcome.MALFORMED` if it has one that is not
-        exactly one JSON object with a string `name` and `arguments`; else the call. Text before the
-        call is ignored (it is the reasoning), and so is text after it. A missing `</tool_call>` is
-        malformed.
+        exactly one JSON object with a string `name` and `arguments`; else the call. Text around
+        the call is ignored, and a call that is only thought of is none. A missing `</tool_call>`
+        is malformed.
 
     Example:
         >>> parse_tool_call('<tool_call>{"name": "zoom_in", "arguments": {}}</tool_call>')
@@ -36,11 +49,12 @@ def parse_tool_call(text: str) -> ToolCall | LookOutcome | None:
         >>> parse_tool_call("no call") is None
         True
     """
-    start = text.find(OPEN)
+    spoken = without_thinking(text)
+    start = spoken.find(OPEN)
     if start < 0:
         return None
-    end = text.find(CLOSE, start)
-    body = text[start + len(OPEN) : end]
+    end = spoken.find(CLOSE, start)
+    body = spoken[start + len(OPEN) : end]
     if end < 0 or len(body) > MAX_CALL_CHARS:
         return LookOutcome.MALFORMED
     try:
@@ -69,7 +83,7 @@ def extract_boxed(text: str) -> str | None:
         >>> extract_boxed(r"so \boxed{A} or rather \boxed{\text{B}}")
         '\\text{B}'
     """
-    spoken = re.sub(r"<think>.*?(</think>|\Z)", "", text, flags=re.DOTALL)
+    spoken = without_thinking(text)
     boxes = {match.end() for match in _BOXED.finditer(spoken)}
     open_braces: list[int] = []
     best: tuple[int, int] | None = None

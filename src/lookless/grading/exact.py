@@ -8,7 +8,7 @@ from lookless.episode import Question, Rollout, StopReason
 def exact_match(answer: str, reference: str) -> float:
     r"""Return 1.0 if two short answers say the same, else 0.0.
 
-    Case, surrounding white space and full stops, and a LaTeX `\text{}` around the answer do not
+    Case, surrounding white space, final full stops, and a LaTeX `\text{}` around the answer do not
     count.
 
     Example:
@@ -22,7 +22,7 @@ def exact_match(answer: str, reference: str) -> float:
 
 def _normal(text: str) -> str:
     bare = re.sub(r"\\text\s*\{(.*)\}", r"\1", text.strip(), flags=re.DOTALL)
-    return " ".join(bare.casefold().split()).strip(". ")
+    return " ".join(bare.casefold().split()).rstrip(". ")
 
 
 def grade(question: Question, rollout: Rollout) -> float | None:

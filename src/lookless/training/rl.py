@@ -253,6 +253,7 @@ def rl(
             "time/update_s": time.perf_counter() - sampled,
         }
         if (step + 1) % config.save_every == 0 or step + 1 == config.steps:
+            part = state_file.with_suffix(".part")
             torch.save(
                 {
                     "step": step + 1,
@@ -262,8 +263,9 @@ def rl(
                     "pool": pool.state(),
                     "reference": reference.model.state_dict() if reference else None,
                 },
-                state_file,
+                part,
             )
+            part.replace(state_file)
         log(metrics, groups)
     vlm.model.eval()
 
@@ -323,8 +325,8 @@ def update(
     total = sum(
         r.sampled_tokens
         for one in groups
-        for r in one.group.rollouts
-        if r.mode in config.loss_modes
+        for r, advantage in zip(one.group.rollouts, one.advantages, strict=True)
+        if advantage is not None and r.mode in config.loss_modes
     )
     stats = {"loss/policy": 0.0, "loss/kl": 0.0, "loss/clip_fraction": 0.0}
     for group in optimizer.param_groups:

@@ -24,7 +24,7 @@ class ToolCall:
 def without_thinking(text: str) -> str:
     """Return what a turn says aloud: neither `<think>...</think>` nor an unclosed `<think>`.
 
-    Thinking models have the opening tag in their prompt, so all before a lone `</think>` is thinking.
+    Thinking models have the opening tag in their prompt: before a lone `</think>` is thinking.
 
     Example:
         >>> without_thinking("a<think>b</think>c"), without_thinking("b</think>c<think>d")

@@ -10,7 +10,6 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -21,6 +20,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from transformers import Qwen3VLForConditionalGeneration
 
 from lookless.lookworld import questions as q
+from lookless.lookworld import speech
 from lookless.lookworld.backgrounds import TRAIN_BACKGROUNDS
 from lookless.lookworld.render import render
 from lookless.lookworld.scene import (
@@ -39,7 +39,6 @@ from lookless.lookworld.scene import (
     SceneStyle,
     sample_scene,
 )  # fmt: skip
-from lookless.lookworld.speech import look_side, square_around
 from lookless.lookworld.tiny import HIDDEN, MERGE, PATCH, VIEW_PX
 
 KINDS = list(Kind)
@@ -48,6 +47,14 @@ GLYPH_OFFSET = {
     Kind.MARK: 0, Kind.ARROW: 5, Kind.LETTER: 9, Kind.CODE: 9,
     Kind.DOTS: 17, Kind.PAIR: 22, Kind.CHART: 24,
 }  # fmt: skip
+STEPS = 1000 // speech.STEP
+CLASSES = {
+    "colour": len(COLOURS), "kind": len(KINDS), "glyph": len(GLYPHS), "digit": len(DIGITS),
+    "left": STEPS + 1, "top": STEPS + 1, "right": STEPS + 1, "bottom": STEPS + 1,
+    "x": STEPS + 1, "y": STEPS + 1, "size": len(speech.SIZES),
+}  # fmt: skip
+"""What a patch says of the sign it lies on, and how many classes that has: its colour, the kind and
+value of its content, its box, its content's centre, and the size of the detail."""
 GRID = VIEW_PX // PATCH
 READABLE_PX = 8.0
 """Contents whose detail is smaller than this in the view have no label for their value."""
@@ -74,31 +81,29 @@ def sample_view(rng: np.random.Generator) -> tuple[Scene, q.Box, Image.Image]:
         return scene, region, render(scene, VIEW_PX, oversample=4)
     sign = scene.signs[int(rng.integers(len(scene.signs)))]
     content = sign.content
-    side = min(look_side(content.size) * math.exp(rng.uniform(-0.2, 0.4)), 1.0)
+    side = min(speech.look_side(content.size) * math.exp(rng.uniform(-0.2, 0.4)), 1.0)
     slack = max((side - content.size) / 2, 0) * 0.9
     x, y = (c + rng.uniform(-1, 1) * slack for c in (content.x, content.y))
-    region = square_around(x, y, side)
+    region = speech.square_around(x, y, side)
     crop = render(scene, SOURCE_PX, region)
     return scene, region, crop.resize((VIEW_PX, VIEW_PX), Image.Resampling.BICUBIC)
 
 
 Labels = dict[str, np.ndarray]
 """Per patch, patches in the order of the visual tokens that they are merged into, four to a token:
-`inside` (P,) float; `colour`, `kind`, `glyph`, `digit` (P,) int, -100 for none; `where` (P, 7): the
-plate's box and the content's centre relative to the patch centre in 32 px, log of the detail in
-8 px; NaN where unknown."""
+`inside` (P,) float, and one class (P,) int for each other head, -100 for none."""
 
 
 def patch_labels(scene: Scene, region: q.Box, size_px: tuple[int, int]) -> Labels:
-    """Return what each patch of a view of `region`, `size_px` (width, height) large, should say."""
+    """Return what each patch of a view of `region`, `size_px` (width, height) large, should say.
+
+    Places are those of the whole view in the steps that boxes are spoken in, so that the language
+    model only has to copy what a visual token says.
+    """
     width, height = size_px
     columns, rows = width // PATCH, height // PATCH
-    count = columns * rows
-    labels: Labels = {
-        name: np.full(count, -100, np.int64) for name in ("colour", "kind", "glyph", "digit")
-    }
-    labels["inside"] = np.zeros(count, np.float32)
-    labels["where"] = where = np.full((count, 7), np.nan, np.float32)
+    labels: Labels = {name: np.full(columns * rows, -100, np.int64) for name in CLASSES}
+    labels["inside"] = np.zeros(columns * rows, np.float32)
     px, py = (
         a.ravel()
         for a in np.meshgrid((np.arange(columns) + 0.5) * PATCH, (np.arange(rows) + 0.5) * PATCH)
@@ -106,7 +111,7 @@ def patch_labels(scene: Scene, region: q.Box, size_px: tuple[int, int]) -> Label
     left, top, right, bottom = region
     scale_x, scale_y = width / (right - left), height / (bottom - top)
 
-    def in_view(box: q.Box) -> tuple[float, float, float, float]:
+    def in_view(box: q.Box) -> q.Box:
         x0, y0, x1, y1 = box
         return (
             (x0 - left) * scale_x,
@@ -129,24 +134,25 @@ def patch_labels(scene: Scene, region: q.Box, size_px: tuple[int, int]) -> Label
         hit[patch_at((x0 + x1) / 2, (y0 + y1) / 2)] = True
         labels["inside"][hit] = 1
         labels["colour"][hit] = list(COLOURS).index(sign.colour)
+        spoken = speech.rounded((x0 / width, y0 / height, x1 / width, y1 / height))
+        for name, value in zip(("left", "top", "right", "bottom"), spoken, strict=True):
+            labels[name][hit] = round(value * STEPS)
         content = sign.content
         cx0, cy0, cx1, cy1 = in_view(content.corners)
-        is_whole = cx0 > -1 and cy0 > -1 and cx1 < width + 1 and cy1 < height + 1
+        if cx0 < -1 or cy0 < -1 or cx1 > width + 1 or cy1 > height + 1:
+            continue
+        cx, cy = (cx0 + cx1) / 2, (cy0 + cy1) / 2
+        labels["x"][hit] = round(min(max(cx / width, 0), 1) * STEPS)
+        labels["y"][hit] = round(min(max(cy / height, 0), 1) * STEPS)
         detail_px = content.detail * scale_x
-        if is_whole and detail_px >= READABLE_PX:
+        labels["size"][hit] = speech.SIZES.index(int(speech.spoken_size(detail_px)))
+        if detail_px >= READABLE_PX:
             # Only patches that show the content: what is seen must be told where it is seen.
             near = (px > cx0 - 4) & (px < cx1 + 4) & (py > cy0 - 4) & (py < cy1 + 4)
-            near[patch_at((cx0 + cx1) / 2, (cy0 + cy1) / 2)] = True
+            near[patch_at(cx, cy)] = True
             labels["kind"][near] = KINDS.index(content.kind)
             labels["glyph"][near], labels["digit"][near] = glyph_label(content)
-        for k, (value, base) in enumerate(zip((x0, y0, x1, y1), (px, py, px, py), strict=True)):
-            end = (width, height)[k % 2]
-            where[hit, k] = (min(max(value, 0), end) - base[hit]) / 32
-        if is_whole:
-            where[hit, 4] = ((cx0 + cx1) / 2 - px[hit]) / 32
-            where[hit, 5] = ((cy0 + cy1) / 2 - py[hit]) / 32
-            where[hit, 6] = math.log(detail_px / 8)
-    grid = np.arange(count).reshape(rows // MERGE, MERGE, columns // MERGE, MERGE)
+    grid = np.arange(columns * rows).reshape(rows // MERGE, MERGE, columns // MERGE, MERGE)
     order = grid.transpose(0, 2, 1, 3).ravel()
     return {name: array[order] for name, array in labels.items()}
 
@@ -189,41 +195,30 @@ class Views(IterableDataset[tuple[np.ndarray, dict[str, Tensor]]]):
 class PatchHeads(nn.Module):
     """Linear heads: each merged visual token speaks for its four patches."""
 
-    SIZES: ClassVar[dict[str, int]] = {
-        "inside": 1,
-        "colour": len(COLOURS),
-        "kind": len(KINDS),
-        "glyph": len(GLYPHS),
-        "digit": len(DIGITS),
-        "where": 7,
-    }
-
     def __init__(self) -> None:
         super().__init__()
-        self.linear = nn.Linear(HIDDEN, MERGE * MERGE * sum(self.SIZES.values()))
+        self.linear = nn.Linear(HIDDEN, MERGE * MERGE * (1 + sum(CLASSES.values())))
 
     def forward(self, tokens_ND: Tensor) -> dict[str, Tensor]:
         """Return each head's output (P, size) for the patches of N visual tokens, P = 4 N."""
         out = self.linear(tokens_ND).view(len(tokens_ND) * MERGE * MERGE, -1)
-        return dict(zip(self.SIZES, out.split(list(self.SIZES.values()), -1), strict=True))
+        sizes = {"inside": 1} | CLASSES
+        return dict(zip(sizes, out.split(list(sizes.values()), -1), strict=True))
 
 
 def patch_loss(
     out: dict[str, Tensor], labels: dict[str, Tensor]
 ) -> tuple[Tensor, dict[str, float]]:
-    """Return the summed loss and each head's accuracy (or mean error)."""
+    """Return the summed loss and each head's accuracy."""
     total = F.binary_cross_entropy_with_logits(out["inside"].squeeze(-1), labels["inside"])
     stats = {}
-    for name, weight in (("colour", 0.5), ("kind", 0.5), ("glyph", 1.0), ("digit", 0.5)):
+    for name in CLASSES:
         logits, target = out[name], labels[name]
         known = target >= 0
         if known.any():
+            weight = 1.0 if name == "glyph" else 0.5 if name in ("colour", "kind", "digit") else 0.2
             total = total + weight * F.cross_entropy(logits[known], target[known])
             stats[name] = (logits[known].argmax(-1) == target[known]).float().mean().item()
-    known = ~labels["where"].isnan()
-    error = (out["where"][known] - labels["where"][known]).abs()
-    total = total + F.smooth_l1_loss(out["where"][known], labels["where"][known], beta=0.1)
-    stats["where"] = error.mean().item()
     stats["loss"] = total.item()
     return total, stats
 

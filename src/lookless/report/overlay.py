@@ -88,18 +88,16 @@ def draw_marks(
     """
     drawn = image.convert("RGB")
     draw = ImageDraw.Draw(drawn)
-    line_px = max(2, round(max(drawn.size) / 320))
-    font = ImageFont.load_default(size=max(11, round(max(drawn.size) / 36)))
+    line_px = max(3, round(max(drawn.size) / 320))
+    font = ImageFont.load_default(size=max(14, round(max(drawn.size) / 36)))
     for mark in marks:
         box = _on_canvas(mark.box, source_size, drawn.size)
-        _outline(
-            draw, _grown(box, line_px + 1, drawn.size), _EDGE_COLOUR, line_px + 2, is_dashed=False
-        )
-        _outline(
-            draw, _grown(box, line_px, drawn.size), mark.colour, line_px, is_dashed=mark.is_dashed
-        )
+        line = _grown(box, line_px + 1, drawn.size)
+        edge = _grown(box, line_px + 2, drawn.size)
+        _outline(draw, edge, _EDGE_COLOUR, line_px + 2, is_dashed=False)
+        _outline(draw, line, mark.colour, line_px, is_dashed=mark.is_dashed)
         if mark.label:
-            _label(draw, _grown(box, line_px, drawn.size), mark, font, drawn.size)
+            _label(draw, line, mark, font, drawn.size)
     return drawn
 
 

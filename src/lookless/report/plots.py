@@ -1,5 +1,6 @@
 """Plots as inline SVG whose colours are CSS variables: they follow the page's light or dark."""
 
+import html
 import io
 import math
 import re
@@ -11,6 +12,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.transforms import Bbox
 
 INK, MUTED, GRID, PAPER = "#000001", "#000002", "#000003", "#000004"
 SERIES = ("#000011", "#000012", "#000013", "#000014", "#000015", "#000016")
@@ -21,7 +23,7 @@ _VARIABLES = {
     **{colour: f"r{k}" for k, colour in enumerate(RAMP, 1)},
 }
 """Colours that matplotlib writes, and the names of the CSS variables that replace them."""
-_STYLE: dict[str, Any] = {
+_STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "lookless",
     "text.parse_math": False,
@@ -45,9 +47,19 @@ _STYLE: dict[str, Any] = {
 }
 SMOOTHED_OVER = 5
 """Steps of the centred running mean drawn over noisy curves."""
-_LETTER_PT, _LINE_PT = 5.4, 11.0
+_LETTER_PT, _LINE_PT, _HANDLE_PT = 5.2, 11.0, 32.0
+_WIDTH_IN = 5.6
+_DPI = 72
+"""So that pixels are typographic points, as in SVG."""
+
+_SIDES = (
+    *((9, -4), (9, 8), (9, -16), (-9, -4), (-9, 8), (-9, -16), (0, 11), (0, -19)),
+    *((-9, 20), (-9, -28), (9, 20), (9, -28), (0, 23), (0, -31), (-9, -40), (9, -40)),
+)
+"""Where a name may stand relative to its point, the best places first."""
 
 Values = Sequence[float | None]
+Rectangle = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
@@ -63,7 +75,13 @@ class Line:
 
 
 def curves_svg(
-    name: str, alt: str, steps: Sequence[float], lines: Sequence[Line], *, is_share: bool = False
+    name: str,
+    alt: str,
+    steps: Sequence[float],
+    lines: Sequence[Line],
+    *,
+    is_share: bool = False,
+    top: float | None = None,
 ) -> str:
     """Return a plot of curves over training steps as SVG.
 
@@ -73,9 +91,10 @@ def curves_svg(
         steps: The horizontal axis.
         lines: Drawn in order; smoothed ones with their raw values faintly behind.
         is_share: Whether the values are in 0..1 and shown as percentages.
+        top: Upper end of the vertical axis; None fits it to the values.
     """
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(5.6, 3.1), layout="constrained")
+        figure = Figure(figsize=(_WIDTH_IN, 3.1), dpi=_DPI, layout="constrained")
         axes = figure.add_subplot()
         for line in lines:
             raw = [math.nan if value is None else value for value in line.values]
@@ -85,27 +104,30 @@ def curves_svg(
             axes.plot(steps, raw, line.dash, color=line.colour, linewidth=1.8, label=line.label)
         if is_share:
             _percent(axes, "y")
-            axes.set_ylim(-0.03, 1.03)
+        low, high = axes.get_ylim()
+        high = high if top is None else 1.03 * top
+        axes.set_ylim(min(low, -0.03 * high), high)
         axes.set_xlabel("step")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.margins(x=0.01)
-        if any(line.label for line in lines):
-            figure.legend(loc="outside upper left", ncols=3, labelcolor=INK, columnspacing=1.4)
+        width = sum(_HANDLE_PT + _LETTER_PT * len(line.label) for line in lines)
+        ncols = len(lines) if width < _WIDTH_IN * _DPI else 3
+        figure.legend(loc="outside upper left", ncols=ncols, labelcolor=INK, columnspacing=1.4)
         return _svg(figure, name, alt)
 
 
 def running_mean(values: Values, over: int = SMOOTHED_OVER) -> list[float | None]:
-    """Return the centred mean of each value and its neighbours; gaps are skipped, not filled.
+    """Return the centred mean of each value and its neighbours; narrower gaps are bridged.
 
     Example:
         >>> running_mean([0.0, None, 1.0, 2.0], over=3)
-        [0.0, None, 1.5, 1.5]
+        [0.0, 0.5, 1.5, 1.5]
     """
     half = over // 2
     means: list[float | None] = []
-    for place, value in enumerate(values):
+    for place in range(len(values)):
         near = [v for v in values[max(place - half, 0) : place + half + 1] if v is not None]
-        means.append(sum(near) / len(near) if value is not None else None)
+        means.append(sum(near) / len(near) if near else None)
     return means
 
 
@@ -119,16 +141,17 @@ def looks_svg(
     line at the share of questions that need a look.
     """
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(5.6, 3.9), layout="constrained")
+        figure = Figure(figsize=(_WIDTH_IN, 3.9), dpi=_DPI, layout="constrained")
         axes = figure.add_subplot()
         points = {key: (row["look_rate"], row["accuracy"]) for key, row in policies.items()}
         if "never" in points and "always" in points:
             ends = zip(points["never"], points["always"], strict=True)
             axes.plot(*ends, color=MUTED, linewidth=1.2, zorder=1)
-        for k, (key, (x, y)) in enumerate(points.items()):
-            colour = colour_of(key, k)
+        colours = {key: colour_of(key, place) for place, key in enumerate(points)}
+        for key, (x, y) in points.items():
+            colour = colours[key]
             low, high = policies[key]["accuracy_ci"]
-            axes.plot([x, x], [low, high], color=colour, linewidth=1.4, zorder=2)
+            axes.plot([x, x], [low, high], color=colour, linewidth=1.2, alpha=0.6, zorder=2)
             axes.plot(x, y, "o", color=colour, markersize=8, markeredgecolor=PAPER, zorder=3)
         lowest = min(policies[key]["accuracy_ci"][0] for key in points)
         axes.set_xlim(-0.04, 1.04)
@@ -140,7 +163,7 @@ def looks_svg(
         if oracle is not None:
             axes.axvline(oracle, color=MUTED, linewidth=1.2, linestyle=(0, (4, 3)), zorder=1)
         figure.draw_without_rendering()
-        _label_points(axes, points, oracle)
+        _label_points(axes, points, colours, oracle)
         return _svg(figure, name, alt)
 
 
@@ -151,54 +174,59 @@ def colour_of(policy: str, place: int) -> str:
 
 
 def _label_points(
-    axes: Axes, points: Mapping[str, tuple[float, float]], oracle: float | None
+    axes: Axes,
+    points: Mapping[str, tuple[float, float]],
+    colours: Mapping[str, str],
+    oracle: float | None,
 ) -> None:
     """Write each point's name near it, where it covers no other point and no other name."""
-    scale = 72.0 / axes.figure.dpi  # from pixels to the points in which text is measured
     frame = axes.get_window_extent()
-    at = {key: axes.transData.transform(point) * scale for key, point in points.items()}
-    taken = [(x - 5, y - 5, x + 5, y + 5) for x, y in at.values()]
+    at = {key: axes.transData.transform(point) for key, point in points.items()}
+    taken: list[Rectangle] = [(x - 5, y - 5, x + 5, y + 5) for x, y in at.values()]
     if oracle is not None:
-        x = axes.transData.transform((oracle, 0))[0] * scale
-        taken.append((x - 1, frame.y0 * scale, x + 1, frame.y1 * scale))
-        y = frame.y0 * scale + 6
+        x, y = axes.transData.transform((oracle, 0))[0], frame.y0
         label = f"needed: {oracle:.0%}"
-        axes.annotate(label, (x / scale, y / scale), (4, 0), "figure pixels",
-                      textcoords="offset points", color=MUTED)  # fmt: skip
-        taken.append((x, y - 3, x + 4 + _LETTER_PT * len(label), y + _LINE_PT))
-    sides = [(9, -4), (9, 8), (9, -16), (-9, -4), (-9, 8), (-9, -16), (0, 11), (0, -19),
-             (-9, 20), (-9, -28), (9, 20), (9, -28), (0, 23), (0, -31), (-9, -40), (9, -40)]  # fmt: skip
+        axes.annotate(
+            label,
+            (oracle, 0),
+            (5, 5),
+            xycoords=("data", "axes fraction"),
+            textcoords="offset points",
+            color=MUTED,
+        )
+        taken += [(x - 1, y, x + 1, frame.y1), (x, y, x + 5 + _LETTER_PT * len(label), y + 16)]
     for key, (x, y) in at.items():
         width = _LETTER_PT * len(key)
-        best = min(sides, key=lambda s: _overlap(_place(x, y, s, width), taken, frame, scale))
+        best = min(_SIDES, key=lambda s: _overlap(_place(x, y, s, width), taken, frame))
         taken.append(_place(x, y, best, width))
         align = "left" if best[0] > 0 else "right" if best[0] < 0 else "center"
         weight = "bold" if key == "rgrl" else "normal"
-        axes.annotate(key, points[key], best, textcoords="offset points", ha=align, weight=weight)
+        axes.annotate(
+            key,
+            points[key],
+            best,
+            textcoords="offset points",
+            ha=align,
+            weight=weight,
+            color=colours[key],
+        )
 
 
-def _place(x: float, y: float, side: tuple[int, int], width: float) -> tuple[float, ...]:
+def _place(x: float, y: float, side: tuple[int, int], width: float) -> Rectangle:
     """Return the rectangle of a name beside a point, in typographic points."""
     left = x + side[0] - (width if side[0] < 0 else width / 2 if side[0] == 0 else 0)
     return left, y + side[1] - 2, left + width, y + side[1] + _LINE_PT - 2
 
 
-def _overlap(
-    box: tuple[float, ...], taken: Sequence[tuple[float, ...]], frame: Any, scale: float
-) -> float:
+def _overlap(box: Rectangle, taken: Sequence[Rectangle], frame: Bbox) -> float:
     """Return the area that a name would cover of others; more where it leaves the axes."""
     total = 0.0
     for other in taken:
         width = min(box[2], other[2]) - max(box[0], other[0])
         height = min(box[3], other[3]) - max(box[1], other[1])
         total += max(width, 0.0) * max(height, 0.0)
-    is_out = (
-        box[0] < frame.x0 * scale
-        or box[2] > frame.x1 * scale + 2
-        or box[1] < frame.y0 * scale
-        or box[3] > frame.y1 * scale
-    )
-    return total + 1e6 * is_out
+    is_out = box[0] < frame.x0 or box[2] > frame.x1 + 2 or box[1] < frame.y0 or box[3] > frame.y1
+    return total + (1e6 if is_out else 0.0)
 
 
 def _percent(axes: Axes, which: str) -> None:
@@ -224,11 +252,4 @@ def _svg(figure: Figure, name: str, alt: str) -> str:
     # The size is the page's business: only viewBox stays.
     text = re.sub(r'^(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1, flags=re.S)
     text = re.sub(r'^(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1, flags=re.S)
-    return text.replace("<svg", f'<svg role="img" aria-label="{_quoted(alt)}"', 1)
-
-
-def _quoted(text: str) -> str:
-    """Return text fit for an attribute in double quotes."""
-    for sign, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ('"', "&quot;")):
-        text = text.replace(sign, entity)
-    return text
+    return text.replace("<svg", f'<svg role="img" aria-label="{html.escape(alt)}"', 1)

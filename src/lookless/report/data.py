@@ -1,0 +1,243 @@
+"""What a run's records say: the data behind every table, curve and example of its report."""
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lookless.episode import LookOutcome
+from lookless.evaluation.statistics import Confusion
+from lookless.runs import read_jsonl
+from lookless.training.rl_metrics import SIZE_BINS_PX
+
+TRAJECTORIES = 12
+
+Record = dict[str, Any]
+
+VERDICTS: tuple[tuple[str, str, Callable[[bool, bool, bool], bool]], ...] = (
+    (
+        "Wrong: a look was needed and not taken",
+        "bad",
+        lambda right, used, need: not right and need and not used,
+    ),
+    ("Wrong although it looked", "bad", lambda right, used, need: not right and need),
+    ("Wrong after a look that was not needed", "bad", lambda right, used, need: not right and used),
+    ("Wrong although the overview was enough", "bad", lambda right, used, need: not right),
+    (
+        "Right, with a look that was not needed",
+        "spare",
+        lambda right, used, need: used and not need,
+    ),
+    ("Right without the look that it needed", "spare", lambda right, used, need: need and not used),
+    ("Right with the look that it needed", "good", lambda right, used, need: used),
+    ("Right from the overview", "good", lambda right, used, need: True),
+)
+"""What can come of a question, worst first: title, tone, and when it is so; the first counts."""
+
+
+@dataclass
+class Records:
+    """Reads a run's files and notes those that are not there."""
+
+    run: Path
+    missing: set[str] = field(default_factory=set)
+    """What could not be read, with the reason if it is another than that there is no such file."""
+
+    def json(self, name: str) -> Record | None:
+        """Return a file's object, or None."""
+        try:
+            loaded = json.loads((self.run / name).read_text())
+        except FileNotFoundError:
+            self.missing.add(name)
+        except ValueError:
+            self.missing.add(f"{name} (not JSON)")
+        else:
+            if isinstance(loaded, dict):
+                return loaded
+            self.missing.add(f"{name} (not a JSON object)")
+        return None
+
+    def jsonl(self, name: str) -> list[Record]:
+        """Return a file's rows, none if there is no such file."""
+        if self.has(name):
+            return read_jsonl(self.run / name)
+        return []
+
+    def has(self, name: str) -> bool:
+        """Return whether there is such a file."""
+        if (self.run / name).is_file():
+            return True
+        self.missing.add(name)
+        return False
+
+
+def gather(run: Path) -> Record:
+    """Return the data behind every table and curve of the report; all numbers finite or None."""
+    records = Records(run)
+    head = records.json("config.json") or {}
+    results = records.json("results.json")
+    trained = ["rgrl", *head.get("config", {}).get("compare", [])]
+    metrics = {name: records.jsonl(f"{name}/metrics.jsonl") for name in ("sft", *trained)}
+    answered = records.jsonl("eval/rgrl.jsonl")
+    twin = {
+        "run": run.resolve().name,
+        "head": head,
+        "tables": result_tables(records, results, ["never", "always", "sft", *trained]),
+        "seconds": results and results.get("seconds"),
+        "peak_memory_mb": results and results.get("peak_memory_mb"),
+        "curves": {name: columns(rows) for name, rows in metrics.items() if rows},
+        "confusion": {
+            "all": confusion_rows(answered, lambda question: "all questions"),
+            "family": confusion_rows(answered, lambda question: question["family"] or "unnamed"),
+            "detail": confusion_rows(answered, _size_class),
+        },
+        "trajectories": chosen_trajectories(answered),
+        "groups": late_groups(records.jsonl("rgrl/rollouts.jsonl")),
+    }
+    twin["missing"] = sorted(records.missing)
+    finite: Record = _finite(twin)
+    return finite
+
+
+def result_tables(records: Records, results: Record | None, names: Sequence[str]) -> list[Record]:
+    """Return each split's result table: from the results, or else from each policy's summary."""
+    tables = []
+    for split, suffix in (("test", ""), ("shifted", ".shifted")):
+        found = [name for name in names if records.has(f"eval/{name}{suffix}.jsonl")]
+        if results is None:
+            table = _table_without_results(records, found, suffix)
+        else:
+            table = results if split == "test" else results.get("shifted", {})
+        if table.get("policies"):
+            facts = {key: table.get(key) for key in ("n", "oracle_look_rate", "protocol")}
+            seed = (results or {}).get("seed")
+            rows = [{"policy": name} | row for name, row in table["policies"].items()]
+            tables.append({"split": split, **facts, "seed": seed, "rows": rows})
+    return tables
+
+
+def _table_without_results(records: Records, names: Sequence[str], suffix: str) -> Record:
+    """Return what an interrupted run knows of one split."""
+    summaries = {name: records.json(f"eval/{name}{suffix}.summary.json") for name in names}
+    policies = {name: row for name, row in summaries.items() if row is not None}
+    if not policies:
+        return {}
+    rows = records.jsonl(f"eval/{next(iter(policies))}{suffix}.jsonl")
+    needs = [bool(row["question"]["needs_look"]) for row in rows]
+    return {
+        "n": len(rows),
+        "oracle_look_rate": sum(needs) / max(len(needs), 1),
+        "policies": policies,
+    }
+
+
+def columns(rows: Sequence[Mapping[str, float]]) -> dict[str, list[float | None]]:
+    """Return rows of metrics as one list per metric; None where a row lacks it.
+
+    Example:
+        >>> columns([{"step": 1, "a": 2.0}, {"step": 2}])
+        {'step': [1, 2], 'a': [2.0, None]}
+    """
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: [row.get(name) for row in rows] for name in names}
+
+
+def confusion_rows(answered: Iterable[Record], class_of: Callable[[Record], str]) -> list[Record]:
+    """Return looked-or-not by needed-or-not and accuracy for each class of questions.
+
+    Questions of unknown need are left out; undecidable grades do not count in the accuracy.
+    """
+    classes: dict[str, list[Record]] = {}
+    for one in answered:
+        if one["question"]["needs_look"] is not None:
+            classes.setdefault(class_of(one["question"]), []).append(one)
+    rows = []
+    for name, part in sorted(classes.items(), key=lambda item: _natural(item[0])):
+        confusion = Confusion.of(
+            [_is_used(a["rollout"]) for a in part], [a["question"]["needs_look"] for a in part]
+        )
+        grades = [a["grade"] for a in part if a["grade"] is not None]
+        rows.append(
+            {
+                "class": name,
+                "n": len(part),
+                "needed_looked": confusion.true_positive,
+                "needed_not_looked": confusion.false_negative,
+                "not_needed_looked": confusion.false_positive,
+                "not_needed_not_looked": confusion.true_negative,
+                "accuracy": sum(grades) / len(grades) if grades else None,
+            }
+        )
+    return rows
+
+
+def _size_class(question: Record) -> str:
+    """Return the bin of a question's detail size, the one that the training curves use."""
+    size = question["detail_px"]
+    if size is None:
+        return "unknown"
+    low = max(edge for edge in SIZE_BINS_PX if edge <= size)
+    return bin_name(low)
+
+
+def bin_name(low: float) -> str:
+    """Return the name of the bin of detail size that begins at `low`, one of SIZE_BINS_PX."""
+    high = next(edge for edge in SIZE_BINS_PX if edge > low)
+    return f"{low:g} to {high:g} px" if math.isfinite(high) else f"from {low:g} px"
+
+
+def _natural(name: str) -> tuple[float, str]:
+    """Return a key that sorts names by the first number in them, those without one first."""
+    number = re.search(r"\d+", name)
+    return (float(number[0]) if number else -1.0), name
+
+
+def chosen_trajectories(answered: Iterable[Record], count: int = TRAJECTORIES) -> list[Record]:
+    """Return evaluated questions with their verdicts, taken in turn from each, worst verdict first.
+
+    Questions whose grade is undecidable are left out.
+    """
+    by_verdict: list[list[Record]] = [[] for _ in VERDICTS]
+    for one in answered:
+        if one["grade"] is None:
+            continue
+        facts = (one["grade"] > 0.5, _is_used(one["rollout"]), bool(one["question"]["needs_look"]))
+        place = next(k for k, (_, _, holds) in enumerate(VERDICTS) if holds(*facts))
+        by_verdict[place].append({"verdict": VERDICTS[place][0], "tone": VERDICTS[place][1]} | one)
+    shares = [0] * len(VERDICTS)
+    while sum(shares) < count and any(s < len(b) for s, b in zip(shares, by_verdict, strict=True)):
+        for place, found in enumerate(by_verdict):
+            if shares[place] < len(found) and sum(shares) < count:
+                shares[place] += 1
+    return [one for share, found in zip(shares, by_verdict, strict=True) for one in found[:share]]
+
+
+def late_groups(rows: Sequence[Record]) -> list[Record]:
+    """Return two groups of the end of training: the last that needs a look, the last that does not.
+
+    Where one kind is missing, the last others take its place.
+    """
+    latest = list(reversed(rows))
+    chosen = [
+        next((r for r in latest if r["question"]["needs_look"] is need), None)
+        for need in (True, False)
+    ]
+    groups = [group for group in chosen if group is not None]
+    groups += [group for group in latest if all(group is not other for other in groups)]
+    return groups[:2]
+
+
+def _is_used(rollout: Record) -> bool:
+    return any(look["outcome"] == LookOutcome.EXECUTED for look in rollout["looks"])
+
+
+def _finite(value: Any) -> Any:
+    """Return JSON data with numbers that JSON does not know (NaN, infinity) as None."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,93 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from lookless import cli
+
+
+def run_lookless(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command as a user does: in a process of its own."""
+    code = "import sys; from lookless.cli import main; sys.argv[0] = 'lookless'; main()"
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False
+    )
+
+
+def mistake(result: subprocess.CompletedProcess[str]) -> str:
+    """Return the one line that a user's mistake costs, after checking that it is one."""
+    assert result.returncode == 2, result.stderr
+    assert "Traceback" not in result.stderr
+    (line,) = result.stderr.strip().splitlines()
+    return line
+
+
+def test_every_command_has_help_with_an_example() -> None:
+    names = [
+        command.name or command.callback.__name__
+        for command in cli.app.registered_commands
+        if command.callback
+    ]
+    assert {"demo", "lookworld", "ask", "report", "train-base"} <= set(names)
+    for name in names:
+        result = CliRunner().invoke(cli.app, [name, "--help"])
+        assert result.exit_code == 0
+        assert f"lookless {name}" in result.output
+
+
+def test_lookworld_writes_questions_images_and_a_sheet(tmp_path: Path) -> None:
+    result = CliRunner().invoke(
+        cli.app, ["lookworld", "--out", str(tmp_path / "w"), "--count", "4", "--split", "shifted"]
+    )
+    assert result.exit_code == 0, result.output
+    rows = [json.loads(line) for line in (tmp_path / "w" / "questions.jsonl").open()]
+    assert len(rows) == 4
+    for row in rows:
+        with Image.open(tmp_path / "w" / row["image"]) as image:
+            assert image.size == (1024, 1024)
+    assert (tmp_path / "w" / "sheet.png").exists()
+
+
+def test_existing_output_folder_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("precious")
+    line = mistake(run_lookless("lookworld", "--out", str(tmp_path), "--count", "1"))
+    assert "must be new" in line
+    assert (tmp_path / "mine.txt").read_text() == "precious"
+
+
+def test_unknown_setting_is_one_line_that_names_it(tmp_path: Path) -> None:
+    config = tmp_path / "c.toml"
+    config.write_text("[rl]\nstepz = 3\n")
+    line = mistake(run_lookless("demo", "--out", str(tmp_path / "d"), "--config", str(config)))
+    assert "rl.stepz" in line
+    assert not (tmp_path / "d").exists()
+
+
+def test_reward_in_which_wrong_beats_right_is_refused_with_the_example(tmp_path: Path) -> None:
+    config = tmp_path / "c.toml"
+    config.write_text("[rl]\nreward_settings = {gamma = 2.0}\n")
+    line = mistake(run_lookless("demo", "--out", str(tmp_path / "d"), "--config", str(config)))
+    assert "never score a wrong rollout above a right one" in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("lookworld", "--out", "x", "--split", "trian"), "train, validation, test"),
+        (("lookworld", "--out", "x", "--photos", "nowhere"), "folder with image files"),
+        (("ask", "nowhere.jpg", "What?"), "nowhere.jpg"),
+        (("ask", "nowhere.jpg", "What?", "--mode", "free"), "forced, prohibited, adaptive"),
+        (("report", "nowhere"), "nowhere"),
+        (("demo", "--out", "nowhere", "--resume"), "--resume"),
+        (("demo", "--out", "x", "--config", "nowhere.toml"), "nowhere.toml"),
+    ],
+)
+def test_mistakes_are_one_line(
+    arguments: tuple[str, ...], expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert expected in mistake(run_lookless(*arguments))

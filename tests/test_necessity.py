@@ -276,7 +276,7 @@ def test_loading_into_a_smaller_window_drops_the_oldest() -> None:
 def test_a_bad_state_leaves_the_pool_as_it_was(state: dict[str, list[list[float]]]) -> None:
     pool = NecessityPool()
     pool.add("kept", [1.0], [0.0])
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match=r"values to unpack|must be in 0\.\.1"):
         pool.load_state(state)
     assert pool.state() == {"kept": [[1.0], [0.0]]}
 
@@ -314,5 +314,5 @@ def test_disagreement_without_anything_to_judge_has_no_shares() -> None:
     assert nothing.wrong_share is None
     undecided = disagreement([Necessity(None, None, None, 0, 0, None)], [True])
     assert (undecided.abstained_share, undecided.wrong_share) == (1.0, None)
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="argument 2 is longer"):
         disagreement([], [True])

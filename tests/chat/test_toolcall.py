@@ -7,7 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lookless.chat.toolcall import MAX_CALL_CHARS, ToolCall, extract_boxed, parse_tool_call
+from lookless.chat.toolcall import (
+    MAX_CALL_CHARS,
+    ToolCall,
+    extract_boxed,
+    parse_tool_call,
+    without_thinking,
+)
 from lookless.episode import LookOutcome
 
 MALFORMED = LookOutcome.MALFORMED
@@ -123,7 +129,7 @@ FRAGMENTS = st.lists(
 def test_no_text_raises(text: str) -> None:
     call, answer = parse_tool_call(text), extract_boxed(text)
     assert call is None or call is MALFORMED or isinstance(call, ToolCall)
-    assert (call is None) == ("<tool_call>" not in text)
+    assert (call is None) == ("<tool_call>" not in without_thinking(text))
     assert answer is None or answer in text
 
 

@@ -64,7 +64,7 @@ def test_demo_writes_results_for_every_policy_and_a_report(tmp_path: Path) -> No
         } <= row.keys()
         assert {"precision", "recall", "f1", "mcc"} == row["necessity"].keys()
     assert results["policies"]["never"]["look_rate"] == 0
-    assert write_report(out).read_text().startswith("<!doctype html>")
+    assert write_report(out).read_text().startswith("<!DOCTYPE html>")
     with pytest.raises(RunError, match="must be new"):
         run_demo(out, TINY, silent)
 

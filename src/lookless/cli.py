@@ -257,6 +257,7 @@ def validated(model: type[Any], settings: dict[str, Any]) -> Any:
 def main() -> None:
     """Run the command line; a user's mistake is one line on stderr and exit code 2."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # ours say what is going on
     try:
         app(standalone_mode=True)
     except LooklessError as error:

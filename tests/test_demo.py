@@ -64,6 +64,8 @@ def test_demo_writes_results_for_every_policy_and_a_report(tmp_path: Path) -> No
         } <= row.keys()
         assert {"precision", "recall", "f1", "mcc"} == row["necessity"].keys()
     assert results["policies"]["never"]["look_rate"] == 0
+    for name in ("sft", "rgrl"):
+        assert list((out / name / "tensorboard").glob("events.*"))
     assert write_report(out).read_text().startswith("<!DOCTYPE html>")
     with pytest.raises(RunError, match="must be new"):
         run_demo(out, TINY, silent)

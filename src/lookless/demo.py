@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
+from torch.utils.tensorboard import SummaryWriter
 
 from lookless.episode import Mode, Question
 from lookless.evaluation.evaluate import Answered, evaluate, protocol_hash, summary
@@ -208,10 +209,14 @@ def sft_stage(
     shown = demonstrate(vlm.chat, data.sft_worlds, data.sft, sources, config.seed, config.mixture)
     images = [sources.get(question.image) for question in data.sft]
     per_epoch = -(-len(shown) // config.sft.batch)
-    with progress("SFT", config.sft.epochs * per_epoch) as step:
+    with (
+        progress("SFT", config.sft.epochs * per_epoch) as step,
+        SummaryWriter(folder / "tensorboard", purge_step=0) as board,
+    ):
 
         def log(metrics: dict[str, float]) -> None:
             append_jsonl(folder / "metrics.jsonl", metrics)
+            write_scalars(board, metrics)
             step(int(metrics["step"]), f"loss {metrics['loss']:.3f}")
 
         sft(vlm, [r for _, r in shown], images, config.sft, config.seed, log)
@@ -245,10 +250,14 @@ def rl_stage(
     resumed_at = torch.load(state_file, weights_only=True)["step"] if state_file.exists() else 0
     for file in (metrics_file, rollouts_file):
         keep_steps(file, resumed_at)
-    with progress(f"RL, {config.reward} reward", config.steps) as step:
+    with (
+        progress(f"RL, {config.reward} reward", config.steps) as step,
+        SummaryWriter(folder / "tensorboard", purge_step=resumed_at + 1) as board,
+    ):
 
         def log(metrics: dict[str, Any], groups: list[ScoredGroup]) -> None:
             append_jsonl(metrics_file, metrics)
+            write_scalars(board, metrics)
             for one in random.Random(metrics["step"]).sample(groups, min(2, len(groups))):
                 append_jsonl(rollouts_file, {"step": metrics["step"]} | group_record(one))
             shown = {
@@ -265,6 +274,13 @@ def rl_stage(
         rl(vlm, queries, sources, config, seed, state_file, log)
     save_checkpoint(vlm, folder / "checkpoint")
     state_file.unlink(missing_ok=True)
+
+
+def write_scalars(board: SummaryWriter, metrics: dict[str, Any]) -> None:
+    """Write a step's metrics for TensorBoard, next to metrics.jsonl."""
+    for name, value in metrics.items():
+        if name not in ("step", "steps"):
+            board.add_scalar(name, value, int(metrics["step"]))
 
 
 def keep_steps(file: Path, last: int) -> None:

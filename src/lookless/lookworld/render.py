@@ -187,6 +187,6 @@ def _draw_text(
     draw: ImageDraw.ImageDraw, text: str, font: str, cx: float, cy: float, side: float, ink: Colour
 ) -> None:
     """Draw `text` so that it fills the square: letters as high as it, a code as wide as it."""
-    share = 1.36 if len(text) == 1 else 0.8
+    share = 1.36 if len(text) == 1 else 0.72
     size_px = max(2, round(side * share))
     draw.text((cx, cy), text, font=_font(font, size_px), fill=ink, anchor="mm")

@@ -225,7 +225,7 @@ def train_base_command(
     from lookless.lookworld.base import train_base
 
     train_base(out, seed)
-    console.print(f"checkpoint: {out / 'checkpoint'}", soft_wrap=True)
+    console.print(f"base weights: {out / 'base'}", soft_wrap=True)
 
 
 def read_toml(file: Path | None) -> dict[str, Any]:

@@ -52,9 +52,11 @@ def train_base(
     """Train base weights anew; an interrupted run resumes.
 
     Three stages: the vision tower, patch by patch; the language model on its features; both.
-    The checkpoint lies in `out`/checkpoint, the logs in `out`/{vision,language,joint}.jsonl.
+    What ships, in half precision, lies in `out`/base; the logs in `out`/{vision,language,joint}.jsonl.
     """
     vlm = new_base(seed)
     heads = pretrain_vision(vlm.model, out, vision_steps, seed=seed)
     pretrain_language(vlm, None, out, "language", language_steps, seed=seed)
     pretrain_language(vlm, heads, out, "joint", joint_steps, seed=seed + 1)
+    vlm.model.half()
+    vlm.save(out / "base")

@@ -52,7 +52,8 @@ def train_base(
     """Train base weights anew; an interrupted run resumes.
 
     Three stages: the vision tower, patch by patch; the language model on its features; both.
-    What ships, in half precision, lies in `out`/base; the logs in `out`/{vision,language,joint}.jsonl.
+    What ships, in half precision, lies in `out`/base, the logs in
+    `out`/{vision,language,joint}.jsonl.
     """
     vlm = new_base(seed)
     heads = pretrain_vision(vlm.model, out, vision_steps, seed=seed)

@@ -86,7 +86,8 @@ def run_demo(
     """
     open_run(out, config.model_dump(mode="json"), resume=resume)
     clock = Clock(out / "seconds.json")
-    data = make_data(out / "data", config, progress)
+    with clock("data"):
+        data = make_data(out / "data", config, progress)
     sources = SourceCache()
     vlm = load_base()
     with clock("sft"):

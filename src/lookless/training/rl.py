@@ -5,7 +5,6 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -26,7 +25,6 @@ from lookless.grading import grade
 from lookless.images import SourceCache
 from lookless.losses import clipped_policy_loss, kl_penalty
 from lookless.necessity import (
-    Estimator,
     Necessity,
     NecessityPool,
     necessity_grades,
@@ -39,11 +37,11 @@ from lookless.rollout import Limits, rollout
 from lookless.training import rl_metrics
 from lookless.training.optimizer import constant_then_linear, optimizer_for
 from lookless.training.replay import by_length, features_of, replay
-from lookless.vlm import VLM
+from lookless.vlm import VLM, FeatureCache
 
 
 class RlConfig(BaseModel):
-    """Settings of RL; the defaults are RGRL as we found it to work best."""
+    """Settings of RL; the defaults are our reading of RGRL, not tuned yet."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -63,7 +61,7 @@ class RlConfig(BaseModel):
     estimator: Literal["strict", "posterior"] = "posterior"
     """How necessity is estimated; `strict` is the paper's."""
     normalise: bool = False
-    """Divide advantages by their standard deviation (GRPO); our trials collapsed with it."""
+    """Divide advantages by their standard deviation (GRPO)."""
     decision_weight: float = Field(0.0, ge=0)
     """Weight of the counterfactual credit of the decision token."""
     look_price: float = Field(0.1, ge=0)
@@ -132,7 +130,7 @@ def score(group: Group, pool: NecessityPool, config: RlConfig) -> ScoredGroup:
     look, no_look = necessity_grades(group)
     pool.add(group.question.id, look, no_look)
     by_strict = strict(look, no_look)
-    by_posterior = pool.estimate(group.question.id, _posterior)
+    by_posterior = pool.estimate(group.question.id, posterior)
     necessity = by_strict if config.estimator == "strict" else by_posterior
     rewards = REWARDS[config.reward].function(group, necessity, config.reward_config())
     if config.reward == "hdpo":
@@ -151,9 +149,6 @@ def score(group: Group, pool: NecessityPool, config: RlConfig) -> ScoredGroup:
             for d in decision_advantages(group, necessity, config.look_price)
         ]
     return ScoredGroup(group, necessity, by_strict, by_posterior, rewards, advantages, decisions)
-
-
-_posterior: Estimator = partial(posterior)
 
 
 def decision_index(chat: ChatML, r: Rollout) -> int | None:
@@ -245,7 +240,7 @@ def rl(
         lr = constant_then_linear(step, config.steps, config.lr, config.warmup_steps)
         stats = update(vlm, policy, optimizer, groups, sources, config, lr, reference)
         if config.train_vision:
-            policy.features = type(policy.features)(vlm)
+            policy.features = FeatureCache(vlm)
         metrics = rl_metrics.of_step(groups) | stats
         metrics |= {"step": step + 1, "steps": config.steps, "lr": lr}
         metrics |= {

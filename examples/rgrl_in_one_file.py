@@ -21,7 +21,7 @@ from lookless.images import SourceCache
 from lookless.lookworld.base import load_base
 from lookless.lookworld.dataset import Split, export, questions
 from lookless.lookworld.trajectories import demonstrate
-from lookless.losses import clipped_policy_loss
+from lookless.losses import clipped_policy_loss, sft_loss
 from lookless.necessity import necessity_grades, posterior
 from lookless.policies.hf import HfPolicy
 from lookless.rewards import RgrlReward, rgrl_reward
@@ -52,7 +52,7 @@ def sft(vlm: VLM, folder: Path, count: int, seed: int) -> None:
             seen = [sources.get(asked[k].image) for k in rows]
             features = features_of(vlm, policy.features, part, seen)
             logprobs_BT, mask_BT = replay(vlm, part, features)
-            loss = -logprobs_BT.sum() / mask_BT.sum()
+            loss = sft_loss(logprobs_BT, mask_BT)
             optimizer.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(vlm.model.parameters(), 1.0)

@@ -30,7 +30,3 @@ class RunError(LooklessError):
 
 class CheckpointError(LooklessError):
     """A checkpoint folder is missing, incomplete, or of an unknown model family."""
-
-
-class PrerequisiteError(LooklessError):
-    """An optional library is not installed; the message names the line that installs it."""

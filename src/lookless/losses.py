@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 _MAX_LOG_RATIO = 20.0
 """Beyond this `exp` would overflow and poison the gradient; clipping has long decided by then."""
@@ -27,31 +26,26 @@ class PolicyStats:
     """Estimate of KL(old || new) per token, in nats, at least 0."""
 
 
-def token_logprobs(logits_BTV: Tensor, ids_BT: Tensor, temperature: float = 1.0) -> Tensor:
-    """Return logprobs_BT: at t the log-probability of token t given all tokens before it.
-
-    A model's logits at t are about token t + 1, so the logits at t - 1 are read for token t; the
-    logits at the last place are unused, and the first token, which nothing predicts, gets 0. Banned
-    tokens may have logit -inf: they get -inf where they occur unsampled (image pads), which the
-    losses below mask without NaN.
+def token_logprobs(logits_NV: Tensor, ids_N: Tensor, temperature: float = 1.0) -> Tensor:
+    """Return logprobs_N of tokens under the logits that predict them, in float32.
 
     Args:
-        logits_BTV: Raw logits of any float type; computed in float32.
-        ids_BT: Token ids.
+        logits_NV: Raw logits of any float type, one row for each token; banned tokens may have
+            logit -inf.
+        ids_N: Token ids.
         temperature: The one the tokens were sampled at, above 0.
 
     Raises:
         ValueError: If the shapes disagree or the temperature is not positive.
     """
-    if logits_BTV.shape[:-1] != ids_BT.shape:
+    if logits_NV.shape[:-1] != ids_N.shape:
         raise ValueError(
-            f"logits and ids must agree, got {tuple(logits_BTV.shape)} and {tuple(ids_BT.shape)}"
+            f"logits and ids must agree, got {tuple(logits_NV.shape)} and {tuple(ids_N.shape)}"
         )
     if not temperature > 0.0:
         raise ValueError(f"temperature must be above 0, got {temperature}")
-    scaled = logits_BTV[:, :-1].float() / temperature
-    chosen = scaled.gather(-1, ids_BT[:, 1:].unsqueeze(-1)).squeeze(-1)
-    return functional.pad(chosen - scaled.logsumexp(-1), (1, 0))
+    scaled_NV = logits_NV.float() / temperature
+    return scaled_NV.gather(-1, ids_N.unsqueeze(-1)).squeeze(-1) - scaled_NV.logsumexp(-1)
 
 
 def clipped_policy_loss(
@@ -131,21 +125,17 @@ def kl_penalty(
     return _masked_sum(penalty, mask_BT) / _divisor(mask_BT, denominator)
 
 
-def sft_loss(
-    logits_BTV: Tensor, ids_BT: Tensor, mask_BT: Tensor, denominator: float | None = None
-) -> Tensor:
+def sft_loss(logprobs_BT: Tensor, mask_BT: Tensor, denominator: float | None = None) -> Tensor:
     """Return the scalar cross-entropy of the masked tokens, in nats / denominator.
 
     Args:
-        logits_BTV: As in `token_logprobs`.
-        ids_BT: Token ids.
-        mask_BT: True for the tokens to learn; a first token can only count 0.
+        logprobs_BT: Of the demonstrated tokens, with gradient.
+        mask_BT: True for the tokens to learn.
         denominator: As in `clipped_policy_loss`.
 
     Raises:
-        ValueError: As in `clipped_policy_loss` and `token_logprobs`.
+        ValueError: As in `clipped_policy_loss`.
     """
-    logprobs_BT = token_logprobs(logits_BTV, ids_BT)
     _check_shapes(mask_BT, logprobs_BT)
     return -_masked_sum(logprobs_BT, mask_BT) / _divisor(mask_BT, denominator)
 

@@ -6,7 +6,7 @@ import pytest
 
 from lookless.chat.chatml import ChatML
 from lookless.episode import Look, LookOutcome, Mode, Question, Rollout, StopReason
-from lookless.evaluation.evaluate import Answered, breakdown, evaluate, protocol_hash, summary
+from lookless.evaluation.evaluate import Answered, evaluate, protocol_hash, summary
 from lookless.images import SourceCache
 from lookless.policies.scripted import ScriptedPolicy
 from lookless.rollout import Limits
@@ -75,27 +75,6 @@ def test_summary_of_nothing_is_empty() -> None:
 def test_interval_is_by_image() -> None:
     some = [answered(True, DIRECT, float(k % 2)) for k in range(20)]
     assert summary(some)["accuracy_ci"] == [0.5, 0.5]  # one image only
-
-
-def test_breakdown_tells_classes_apart() -> None:
-    table = breakdown(
-        [
-            answered(True, LOOKED, 1.0, "code"),
-            answered(False, DIRECT, 0.0, "code"),
-            answered(False, DIRECT, 1.0, "arrow"),
-        ],
-        lambda question: question.kind,
-    )
-    assert list(table) == ["arrow", "code"]
-    assert table["code"] == {"n": 2, "accuracy": 0.5, "look_rate": 0.5, "need_rate": 0.5}
-
-
-def test_breakdown_leaves_undecided_answers_out_of_the_accuracy() -> None:
-    table = breakdown(
-        [answered(True, DIRECT, 1.0, "code"), answered(True, DIRECT, None, "code")],
-        lambda question: question.kind,
-    )
-    assert table["code"]["accuracy"] == 1.0
 
 
 @pytest.mark.parametrize("batch", [1, 2, 96])

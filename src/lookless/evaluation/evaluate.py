@@ -88,27 +88,6 @@ def summary(answered: Sequence[Answered]) -> dict[str, Any]:
     }
 
 
-def breakdown(answered: Sequence[Answered], key: Callable[[Question], str]) -> dict[str, Any]:
-    """Return n, accuracy, look rate and need rate of each class of questions.
-
-    Undecidable grades are left out of the accuracy, faults out of the look rate too.
-    """
-    classes: dict[str, list[Answered]] = {}
-    for one in answered:
-        classes.setdefault(key(one.question), []).append(one)
-    table = {}
-    for name, part in sorted(classes.items()):
-        ran = [a for a in part if a.rollout.stop is not StopReason.FAULT]
-        grades = [a.grade for a in part if a.grade is not None]
-        table[name] = {
-            "n": len(part),
-            "accuracy": sum(grades) / max(len(grades), 1),
-            "look_rate": sum(a.rollout.is_used for a in ran) / max(len(ran), 1),
-            "need_rate": sum(bool(a.question.needs_look) for a in part) / len(part),
-        }
-    return table
-
-
 def protocol_hash(questions: Sequence[Question], settings: dict[str, Any]) -> str:
     """Return 12 hex digits that two results must share to be compared in one table."""
     asked = [[q.id, q.text, q.answer] for q in questions]

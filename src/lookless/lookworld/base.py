@@ -12,8 +12,8 @@ from lookless.lookworld.tiny import MERGE, PATCH, VIEW_PX, new_tiny_model, tiny_
 from lookless.lookworld.tokenizer import VOCAB_SIZE, train_tokenizer
 from lookless.vlm import VLM
 
-MIN_VIEW_PX = 126
-"""Small crops are enlarged to at least the square of this, which is rounded up to 128."""
+MIN_VIEW_PX = 130
+"""Small crops are enlarged to at least the square of this, which is rounded up to VIEW_PX."""
 
 
 def base_folder() -> Path:
@@ -45,9 +45,9 @@ def new_base(seed: int) -> VLM:
 def train_base(
     out: Path,
     seed: int = 0,
-    vision_steps: int = 7000,
-    language_steps: int = 2500,
-    joint_steps: int = 2000,
+    vision_steps: int = 5500,
+    language_steps: int = 800,
+    joint_steps: int = 1200,
 ) -> None:
     """Train base weights anew; an interrupted run resumes.
 

@@ -100,7 +100,8 @@ def sample_lesson(vlm: VLM, rng: np.random.Generator) -> Lesson:
         if number:
             say(chat.encode(open_user + question.text), False)
         say(chat.encode(f"\n{ASK_WHERE}{open_model}"), False)
-        say([*chat.encode(speech.thought(scene, question, VIEW_PX)), chat.end_id], True)
+        thought = f"<think>{speech.thought(scene, question, VIEW_PX)}</think>\n"
+        say([*chat.encode(thought), chat.end_id], True)
         is_small = question.needs_look(VIEW_PX)
         if is_small or (question.kind != "overview" and rng.random() < 0.3):
             if len(images) > MAX_CROPS:
@@ -216,8 +217,9 @@ def pretrain_language(
     for step, one in enumerate(lessons, start=first):
         for opt, peak in opts:
             for group in opt.param_groups:
-                group["lr"] = peak * schedule(step, steps)
-        loss, stats = lesson_loss(vlm, heads, one)
+                group["lr"] = peak * group["factor"] * schedule(step, steps)
+        with torch.autocast("cpu", torch.bfloat16):
+            loss, stats = lesson_loss(vlm, heads, one)
         for opt, _ in opts:
             opt.zero_grad()
         loss.backward()

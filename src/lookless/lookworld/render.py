@@ -9,11 +9,15 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from lookless.lookworld.backgrounds import background_image
-from lookless.lookworld.scene import Content, Kind, Scene, Sign
+from lookless.lookworld.scene import INNER, Content, Kind, Scene, Sign
 
 Colour = tuple[int, int, int]
-FONTS = ("DejaVuSans-Bold.ttf", "DejaVuSansMono-Bold.ttf", "DejaVuSerif-Bold.ttf")
+INK: Colour = (15, 15, 15)
+PAPER: Colour = (250, 250, 250)
+FONTS = ("DejaVuSans-Bold.ttf", "DejaVuSansMono-Bold.ttf")
 BAR_RGB: dict[str, Colour] = {"red": (205, 30, 30), "green": (30, 140, 45), "blue": (30, 60, 205)}
+BAR_INK = 0.12
+"""Area of every bar of a chart as a share of the chart's; a taller bar is narrower."""
 DOT_LAYOUTS: dict[int, tuple[tuple[float, float], ...]] = {
     1: ((0.5, 0.5),),
     2: ((0.22, 0.22), (0.78, 0.78)),
@@ -64,27 +68,22 @@ def _draw_sign(
     def to_tile(x: float, y: float) -> tuple[float, float]:
         return (x * scale - left_px - x0) * over, (y * scale - top_px - y0) * over
 
-    ink = ink_for(sign.rgb)
     cx, cy = to_tile(sign.x, sign.y)
     radius = sign.size * scale * over / 2
     outline = plate_polygon(sign.plate, cx, cy, radius)
     ImageDraw.Draw(mask).polygon(outline, fill=255)
     draw = ImageDraw.Draw(tile)
     border = max(1, round(radius * 0.07))
-    draw.polygon(outline, outline=ink, width=border)
+    draw.polygon(outline, outline=INK, width=border)
+    half = radius * INNER
+    draw.rectangle((cx - half, cy - half, cx + half, cy + half), fill=PAPER)
     px, py = to_tile(sign.content.x, sign.content.y)
-    draw_content(draw, sign.content, px, py, sign.content.size * scale * over, ink)
+    draw_content(draw, sign.content, px, py, sign.content.size * scale * over)
     image.paste(
         tile.resize((side, side), Image.Resampling.BOX),
         (x0, y0),
         mask.resize((side, side), Image.Resampling.BOX),
     )
-
-
-def ink_for(rgb: Colour) -> Colour:
-    """Return black or white, whichever stands out on `rgb`."""
-    luminance = 0.299 * rgb[0] + 0.587 * rgb[1] + 0.114 * rgb[2]
-    return (15, 15, 15) if luminance > 120 else (245, 245, 245)
 
 
 def plate_polygon(plate: str, cx: float, cy: float, radius: float) -> list[tuple[float, float]]:
@@ -103,7 +102,7 @@ def _font(name: str, size_px: int) -> ImageFont.FreeTypeFont:
 
 
 def draw_content(
-    draw: ImageDraw.ImageDraw, content: Content, cx: float, cy: float, side: float, ink: Colour
+    draw: ImageDraw.ImageDraw, content: Content, cx: float, cy: float, side: float
 ) -> None:
     """Draw `content` into the square of `side` pixels around (`cx`, `cy`)."""
     half = side / 2
@@ -113,25 +112,27 @@ def draw_content(
         return x0 + u * side, y0 + v * side
 
     def disc(u: float, v: float, r: float) -> None:
-        draw.ellipse((*at(u - r, v - r), *at(u + r, v + r)), fill=ink)
+        draw.ellipse((*at(u - r, v - r), *at(u + r, v + r)), fill=INK)
 
     def cross(u: float, v: float, r: float) -> None:
-        t = r * 0.36
-        draw.rectangle((*at(u - r, v - t), *at(u + r, v + t)), fill=ink)
-        draw.rectangle((*at(u - t, v - r), *at(u + t, v + r)), fill=ink)
+        t = r * 0.28
+        draw.rectangle((*at(u - r, v - t), *at(u + r, v + t)), fill=INK)
+        draw.rectangle((*at(u - t, v - r), *at(u + t, v + r)), fill=INK)
 
+    # Marks, arrows, dots and bars have the same ink for every value: what cannot be made out must
+    # not be given away by how dark its blur is.
     match content.kind:
         case Kind.MARK:
             if content.value == "disc":
-                disc(0.5, 0.5, 0.46)
+                disc(0.5, 0.5, 0.37)
             elif content.value == "cross":
                 cross(0.5, 0.5, 0.48)
             elif content.value == "square":
-                draw.rectangle((*at(0.08, 0.08), *at(0.92, 0.92)), fill=ink)
+                draw.rectangle((*at(0.17, 0.17), *at(0.83, 0.83)), fill=INK)
             elif content.value == "triangle":
-                draw.polygon([at(0.5, 0.02), at(0.98, 0.92), at(0.02, 0.92)], fill=ink)
+                draw.polygon([at(0.5, 0.02), at(0.98, 0.92), at(0.02, 0.92)], fill=INK)
             else:
-                draw.polygon([at(u, v) for u, v in _star()], fill=ink)
+                draw.polygon([at(u, v) for u, v in _star()], fill=INK)
         case Kind.ARROW:
             points = [
                 (0.0, 0.36), (0.5, 0.36), (0.5, 0.08), (1.0, 0.5),
@@ -141,27 +142,28 @@ def draw_content(
                 points = [(1 - u, v) for u, v in points]
             if content.value in ("up", "down"):
                 points = [(v, u) for u, v in points]
-            draw.polygon([at(u, v) for u, v in points], fill=ink)
+            draw.polygon([at(u, v) for u, v in points], fill=INK)
         case Kind.LETTER | Kind.CODE:
             name = FONTS[content.variant % len(FONTS)]
-            _draw_text(draw, content.value, name, cx, cy, side, ink)
+            _draw_text(draw, content.value, name, cx, cy, side)
         case Kind.DOTS:
-            # The same ink for every count: a blur must not give the count away.
             layout = DOT_LAYOUTS[int(content.value)]
             is_mirrored = content.variant % 2 == 1
             for u, v in layout:
                 disc(1 - u if is_mirrored else u, v, 0.34 / math.sqrt(len(layout)))
         case Kind.PAIR:
             u = 0.23 if content.value == "left" else 0.77
-            disc(u, 0.5, 0.22)
+            disc(u, 0.5, 0.19)
             cross(1 - u, 0.5, 0.23)
         case Kind.CHART:
-            draw.rectangle((*at(0, 0), *at(1, 1)), fill=(250, 250, 250), outline=(20, 20, 20))
-            for k, (colour, height) in enumerate(chart_bars(content)):
-                left = 0.1 + k * 0.28
-                draw.rectangle(
-                    (*at(left, 0.95 - height), *at(left + 0.24, 0.95)), fill=BAR_RGB[colour]
-                )
+            draw.rectangle((*at(0, 0), *at(1, 1)), fill=PAPER, outline=INK)
+            bars = chart_bars(content)
+            gap = (0.9 - sum(BAR_INK / height for _, height in bars)) / 2
+            left = 0.05
+            for colour, height in bars:
+                right = left + BAR_INK / height
+                draw.rectangle((*at(left, 0.95 - height), *at(right, 0.95)), fill=BAR_RGB[colour])
+                left = right + gap
 
 
 def chart_bars(content: Content) -> list[tuple[str, float]]:
@@ -170,23 +172,23 @@ def chart_bars(content: Content) -> list[tuple[str, float]]:
     others = [c for c in BAR_RGB if c != content.value]
     heights = {content.value: float(rng.uniform(0.75, 0.88))}
     for colour in others:
-        heights[colour] = float(rng.uniform(0.18, 0.52))
+        heights[colour] = float(rng.uniform(0.35, 0.55))
     return [(str(colour), heights[str(colour)]) for colour in rng.permutation(list(BAR_RGB))]
 
 
 def _star() -> list[tuple[float, float]]:
     points = []
     for k in range(10):
-        r = 0.52 if k % 2 == 0 else 0.2
+        r = 0.52 if k % 2 == 0 else 0.28
         a = -math.pi / 2 + math.pi * k / 5
         points.append((0.5 + r * math.cos(a), 0.53 + r * math.sin(a)))
     return points
 
 
 def _draw_text(
-    draw: ImageDraw.ImageDraw, text: str, font: str, cx: float, cy: float, side: float, ink: Colour
+    draw: ImageDraw.ImageDraw, text: str, font: str, cx: float, cy: float, side: float
 ) -> None:
     """Draw `text` so that it fills the square: letters as high as it, a code as wide as it."""
     share = 1.36 if len(text) == 1 else 0.72
     size_px = max(2, round(side * share))
-    draw.text((cx, cy), text, font=_font(font, size_px), fill=ink, anchor="mm")
+    draw.text((cx, cy), text, font=_font(font, size_px), fill=INK, anchor="mm")

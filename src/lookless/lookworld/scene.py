@@ -131,11 +131,11 @@ class SceneStyle:
 
     signs: tuple[int, int] = (2, 5)
     plate_size: tuple[float, float] = (0.13, 0.29)
-    small: tuple[float, float] = (0.014, 0.019)
+    small: tuple[float, float] = (0.012, 0.016)
     """Detail in units of a content that cannot be read in the overview."""
-    large_share: tuple[float, float] = (0.58, 0.64)
+    large_share: tuple[float, float] = (0.52, 0.58)
     """Size of a content that can be read, as a share of its plate."""
-    large_plate: float = 0.19
+    large_plate: float = 0.21
     """Smallest plate that carries a large content."""
     small_rate: float = 0.5
     """Share of the signs whose content is small."""
@@ -150,14 +150,16 @@ class SceneStyle:
 SHIFTED_STYLE = SceneStyle(
     signs=(3, 6),
     plate_size=(0.12, 0.31),
-    small=(0.013, 0.020),
-    large_share=(0.55, 0.64),
+    small=(0.0115, 0.0175),
+    large_share=(0.50, 0.58),
     shade=(0.70, 1.25),
     tint=20.0,
 )
 GRADED_STYLE = SceneStyle(plate_size=(0.13, 0.30), graded=(0.012, 0.18))
-INNER = 0.64
-"""The square of a plate that may carry a content, as a share of the plate's size."""
+INNER = 0.62
+"""The white square of a plate that carries the content, as a share of the plate's size."""
+OFFSET = 0.08
+"""How far a content may lie off its plate's centre, as a share of the plate's size."""
 
 
 def sample_scene(
@@ -215,6 +217,6 @@ def _sample_content(
         size = float(rng.uniform(*style.small)) / FEATURE[kind]
     else:
         size = float(rng.uniform(*style.large_share)) * plate
-    slack = (INNER * plate - size) / 2
-    dx, dy = (float(v) for v in rng.uniform(-1, 1, 2) * max(slack, 0.0))
+    slack = max(min((INNER * plate - size) / 2, OFFSET * plate), 0.0)
+    dx, dy = (float(v) for v in rng.uniform(-1, 1, 2) * slack)
     return Content(kind, value, x + dx, y + dy, size, int(rng.integers(2**31)))

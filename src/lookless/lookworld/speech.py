@@ -9,7 +9,7 @@ from lookless.lookworld.scene import Scene
 
 STEP = 25
 """Boxes are spoken in multiples of this, in 0..1000."""
-MIN_LOOK = 0.1
+MIN_LOOK = 0.125
 """Smallest side of a look in units."""
 NOT_THERE = "Not there.\n"
 """Said after a look that does not show the evidence."""

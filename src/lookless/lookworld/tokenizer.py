@@ -52,7 +52,7 @@ def corpus() -> Iterator[str]:
     fixed += [
         "Not there.",
         "Where is it?",
-        "Describe the signs.",
+        "What is it?",
         "}}",
         "}",
         "].",

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lookless.episode import Rollout
 from lookless.images import Source
+from lookless.losses import token_logprobs
 from lookless.picture import Picture
 from lookless.vlm import VLM, FeatureCache, ImageFeatures, Segment
 
@@ -63,8 +64,8 @@ def replay(
     mask_BT, ids_BT = mask_BT.to(vlm.device), ids_BT.to(vlm.device)
     # Token t is predicted by the hidden state of token t - 1; logits only where they are needed.
     chosen = mask_BT[:, 1:]
-    logits = vlm.logits(hidden_BTD[:, :-1][chosen]) / temperature
-    picked = logits.log_softmax(-1).gather(-1, ids_BT[:, 1:][chosen][:, None])[:, 0]
+    logits_NV = vlm.logits(hidden_BTD[:, :-1][chosen])
+    picked = token_logprobs(logits_NV, ids_BT[:, 1:][chosen], temperature)
     logprobs_BT = torch.zeros(real_BT.shape, dtype=picked.dtype, device=vlm.device)
     logprobs_BT[:, 1:] = logprobs_BT[:, 1:].masked_scatter(chosen, picked)
     return logprobs_BT, mask_BT

@@ -8,6 +8,7 @@ from torch import nn
 
 from lookless.episode import Rollout
 from lookless.images import Source
+from lookless.losses import sft_loss
 from lookless.training.optimizer import constant_then_linear, optimizer_for
 from lookless.training.replay import features_of, replay
 from lookless.vlm import VLM, FeatureCache
@@ -61,7 +62,7 @@ def sft(
             part = [trajectories[k] for k in rows]
             features = features_of(vlm, cache, part, [sources[k] for k in rows])
             logprobs_BT, mask_BT = replay(vlm, part, features)
-            loss = -logprobs_BT.sum() / mask_BT.sum()
+            loss = sft_loss(logprobs_BT, mask_BT)
             optimizer.zero_grad()
             loss.backward()
             norm = nn.utils.clip_grad_norm_(vlm.model.parameters(), config.max_grad_norm)

@@ -160,17 +160,18 @@ def _advance(
 
 def _judge(call: ToolCall | LookOutcome, episode: _Episode, frame: Frame, limits: Limits) -> Look:
     """Return what becomes of a call, without carrying it out."""
-    if episode.prompt.mode is Mode.PROHIBITED:
-        return Look(LookOutcome.REFUSED)
     if isinstance(call, LookOutcome):
-        return Look(call)
-    if call.name != zoom_in.NAME:
-        return Look(LookOutcome.UNKNOWN_OPERATION)
-    look = zoom_in.validate(call.arguments, frame, tuple(episode.views))
-    is_over = len(episode.views) - 1 >= limits.max_looks
-    if look.outcome is LookOutcome.EXECUTED and is_over:
-        return Look(LookOutcome.TOO_MANY, look.image, look.box)
-    return look
+        look = Look(call)
+    elif call.name != zoom_in.NAME:
+        look = Look(LookOutcome.UNKNOWN_OPERATION)
+    else:
+        look = zoom_in.validate(call.arguments, frame, tuple(episode.views))
+    outcome = look.outcome
+    if episode.prompt.mode is Mode.PROHIBITED:
+        outcome = LookOutcome.REFUSED
+    elif outcome is LookOutcome.EXECUTED and len(episode.views) - 1 >= limits.max_looks:
+        outcome = LookOutcome.TOO_MANY
+    return Look(outcome, look.image, look.box)
 
 
 def _finish(policy: Policy, episode: _Episode, seconds: float) -> Rollout:

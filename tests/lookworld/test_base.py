@@ -12,8 +12,8 @@ def test_new_base_speaks_the_tiny_dialect(vlm: VLM) -> None:
 
 
 def test_small_crops_are_enlarged_to_the_smallest_view(vlm: VLM) -> None:
-    assert vlm.chat.budget.resized(20, 20) == (128, 128)
-    assert MIN_VIEW_PX < 128 < VIEW_PX
+    assert vlm.chat.budget.resized(20, 20) == (VIEW_PX, VIEW_PX)
+    assert 128 < MIN_VIEW_PX < VIEW_PX
 
 
 def test_views_reach_the_model_at_their_own_size(vlm: VLM) -> None:

@@ -47,7 +47,7 @@ def train_base(
     seed: int = 0,
     vision_steps: int = 5500,
     language_steps: int = 800,
-    joint_steps: int = 1200,
+    joint_steps: int = 1500,
 ) -> None:
     """Train base weights anew; an interrupted run resumes.
 

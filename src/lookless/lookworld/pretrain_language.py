@@ -1,7 +1,9 @@
 """Stage 2 of the base weights: the language model learns to say what the vision tower sees.
 
 Perception only: where the target of a question lies and how large its detail is; the answer, where
-the overview shows it; the answer from a crop. No tool call and no decision to look is ever trained.
+the overview shows it; the answer from a crop. No tool call and no decision to look is ever trained:
+prompts carry one of the three modes' instructions, drawn by chance, and it changes nothing in what
+is said.
 """
 
 import json
@@ -17,6 +19,7 @@ from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader, IterableDataset
 
+from lookless.episode import Mode
 from lookless.frames import Box, Frame, View
 from lookless.lookworld import questions as q
 from lookless.lookworld import speech
@@ -35,10 +38,8 @@ from lookless.lookworld.scene import Scene, SceneStyle, sample_scene
 from lookless.lookworld.tiny import VIEW_PX
 from lookless.vlm import VLM, Segment
 
-ASK_WHERE = "Where is it?"
 ASK_WHAT = "What is it?"
-QUESTIONS = 3
-MAX_CROPS = 2
+QUESTIONS = 2
 PATCH_WEIGHT = 0.3
 
 
@@ -96,16 +97,15 @@ def sample_lesson(vlm: VLM, rng: np.random.Generator) -> Lesson:
         learned.extend([is_learned] * len(tokens))
 
     open_user, open_model = "\n<|im_start|>user\n", "<|im_end|>\n<|im_start|>assistant\n"
+    modes = list(Mode)
     for number, question in enumerate(order):
         if number:
             say(chat.encode(open_user + question.text), False)
-        say(chat.encode(f"\n{ASK_WHERE}{open_model}"), False)
+        say(chat.instruction(modes[int(rng.integers(len(modes)))]), False)
         thought = f"<think>{speech.thought(scene, question, VIEW_PX)}</think>\n"
         say([*chat.encode(thought), chat.end_id], True)
         is_small = question.needs_look(VIEW_PX)
         if is_small or (question.kind != "overview" and rng.random() < 0.3):
-            if len(images) > MAX_CROPS:
-                continue
             crop, pixels = crop_view(vlm, scene, jittered(speech.look_box(question), rng))
             images.append(pixels)
             region = tuple(v / SOURCE_PX for v in crop.region.coordinates)
@@ -180,7 +180,7 @@ def pretrain_language(
     out: Path,
     name: str,
     steps: int,
-    batch: int = 12,
+    batch: int = 16,
     lr: float = 2e-3,
     vision_lr: float = 1e-3,
     seed: int = 0,

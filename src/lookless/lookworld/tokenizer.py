@@ -51,7 +51,6 @@ def corpus() -> Iterator[str]:
     fixed += ["left", "right", "above", "below"]
     fixed += [
         "Not there.",
-        "Where is it?",
         "What is it?",
         "}}",
         "}",

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lookless.lookworld.render import chart_bars, ink_for, plate_polygon, render
+from lookless.lookworld.render import BAR_RGB, chart_bars, plate_polygon, render
 from lookless.lookworld.scene import COLOURS, PLATES, VALUES, Content, Kind, Scene, Sign
 
 
@@ -49,13 +49,21 @@ def test_every_value_looks_different(kind: Kind) -> None:
             assert (np.abs(a - b).max(-1) > 60).sum() > 20
 
 
-def test_dots_of_every_count_have_the_same_ink() -> None:
-    blank = pixels(render(scene_with(replace(content_of(Kind.DOTS, "1"), size=0.001)), 800))
+@pytest.mark.parametrize("kind", [Kind.MARK, Kind.ARROW, Kind.DOTS, Kind.PAIR])
+def test_every_value_has_the_same_ink(kind: Kind) -> None:
     inks = []
-    for value in VALUES[Kind.DOTS]:
-        drawn = pixels(render(scene_with(content_of(Kind.DOTS, value)), 800))
-        inks.append((np.abs(drawn - blank).max(-1) > 60).sum())
-    assert max(inks) < 1.1 * min(inks)
+    for value in VALUES[kind]:
+        drawn = pixels(render(scene_with(content_of(kind, value)), 800, (0.32, 0.48, 0.52, 0.68)))
+        inks.append((drawn.max(-1) < 120).sum())
+    assert 0 < max(inks) < 1.06 * min(inks)
+
+
+@pytest.mark.parametrize("value", VALUES[Kind.CHART])
+def test_every_bar_has_the_same_ink(value: str) -> None:
+    region = (0.32, 0.48, 0.52, 0.68)
+    drawn = pixels(render(scene_with(content_of(Kind.CHART, value)), 1600, region))
+    inks = [(np.abs(drawn - rgb).max(-1) < 30).sum() for rgb in BAR_RGB.values()]
+    assert 0 < max(inks) < 1.08 * min(inks)
 
 
 @pytest.mark.parametrize("background", ["clouds", "stripes", "photo:coffee.png", "photo:grass.png"])
@@ -104,11 +112,12 @@ def test_tallest_bar_is_the_answer_by_a_clear_margin(variant: int) -> None:
 
 
 @pytest.mark.parametrize("colour", list(COLOURS))
-def test_ink_stands_out(colour: str) -> None:
-    weights = np.array([0.299, 0.587, 0.114])
-    assert (
-        abs(weights @ np.array(ink_for(COLOURS[colour])) - weights @ np.array(COLOURS[colour])) > 90
-    )
+def test_contents_are_black_on_white_whatever_the_plate(colour: str) -> None:
+    scene = scene_with(content_of(Kind.MARK, "square"))
+    sign = replace(scene.signs[0], colour=colour, rgb=COLOURS[colour])
+    panel = pixels(render(Scene((sign,), scene.background, scene.seed), 400, (0.34, 0.5, 0.5, 0.66)))
+    assert (panel[:3] > 240).all()
+    assert (panel[28:36, 28:36] < 25).all()
 
 
 @pytest.mark.parametrize("plate", PLATES)

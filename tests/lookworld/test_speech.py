@@ -27,7 +27,7 @@ def contains(outer: Box, inner: Box, slack: float = 1e-9) -> bool:
 
 @given(st.tuples(UNIT, UNIT, UNIT, UNIT))
 def test_spoken_box_is_a_valid_box_in_steps(box: Box) -> None:
-    left, top, right, bottom = json.loads(speech.spoken_box(box))
+    left, top, right, bottom = json.loads(f"[{speech.spoken_box(box)}]")
     assert 0 <= left < right <= 1000
     assert 0 <= top < bottom <= 1000
     assert all(v % speech.STEP == 0 for v in (left, top, right, bottom))

@@ -56,7 +56,7 @@ def train_base(
     `out`/{vision,language,joint}.jsonl.
     """
     vlm = new_base(seed)
-    heads = pretrain_vision(vlm.model, out, vision_steps, seed=seed)
+    heads = pretrain_vision(vlm, out, vision_steps, seed=seed)
     pretrain_language(vlm, None, out, "language", language_steps, seed=seed)
     pretrain_language(vlm, heads, out, "joint", joint_steps, seed=seed + 1)
     vlm.model.half()

@@ -27,6 +27,7 @@ from lookless.lookworld.backgrounds import TRAIN_BACKGROUNDS
 from lookless.lookworld.pretrain_vision import (
     SOURCE_PX,
     PatchHeads,
+    colour_words,
     joined,
     optimizers,
     patch_labels,
@@ -34,7 +35,7 @@ from lookless.lookworld.pretrain_vision import (
     schedule,
 )  # fmt: skip
 from lookless.lookworld.render import render
-from lookless.lookworld.scene import Scene, SceneStyle, sample_scene
+from lookless.lookworld.scene import COLOURS, Scene, SceneStyle, sample_scene
 from lookless.lookworld.tiny import VIEW_PX
 from lookless.vlm import VLM, Segment
 
@@ -161,14 +162,20 @@ def lesson_loss(
     # The token after `\boxed{` is the answer's first.
     boxed = vlm.chat.encode("\\boxed{")[0]
     is_answer = (ids_BT[:, :-1] == boxed)[target]
+    # The number after a colour tells which sign is meant; the others follow from it.
+    words = torch.tensor([vlm.chat.encode(f" {colour}")[0] for colour in COLOURS])
+    comma = vlm.chat.encode(", ")[0]
+    is_place = torch.isin(ids_BT[:, :-1], words)[target] & (wanted != comma)
     stats = {
         "loss": loss.item(),
         "answer": is_right[is_answer].float().mean().item(),
+        "place": is_right[is_place].float().mean().item(),
         "other": is_right[~is_answer].float().mean().item(),
     }
     if heads is not None:
         labels = {k: torch.cat([lesson.labels[k] for lesson in lessons]) for k in lessons[0].labels}
-        patches, patch_stats = patch_loss(heads(torch.cat([f.tokens_ND for f in features])), labels)
+        tokens_ND = torch.cat([f.tokens_ND for f in features])
+        patches, patch_stats = patch_loss(heads(tokens_ND, colour_words(vlm)), labels)
         loss = loss + PATCH_WEIGHT * patches
         stats |= {f"patch_{name}": value for name, value in patch_stats.items()}
     return loss, stats

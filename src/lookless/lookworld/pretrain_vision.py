@@ -17,7 +17,6 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
-from transformers import Qwen3VLForConditionalGeneration
 
 from lookless.lookworld import questions as q
 from lookless.lookworld import speech
@@ -40,6 +39,7 @@ from lookless.lookworld.scene import (
     sample_scene,
 )  # fmt: skip
 from lookless.lookworld.tiny import HIDDEN, MERGE, PATCH, VIEW_PX
+from lookless.vlm import VLM
 
 KINDS = list(Kind)
 GLYPHS = (*SHAPES, *ARROWS, *LETTERS, *COUNTS, *SIDES, *BARS)
@@ -192,18 +192,37 @@ class Views(IterableDataset[tuple[np.ndarray, dict[str, Tensor]]]):
             yield np.stack(images), joined(labels)
 
 
+def colour_words(vlm: VLM) -> Tensor:
+    """Return the language model's embeddings (8, HIDDEN) of the colours' names."""
+    ids = [vlm.chat.encode(f" {colour}") for colour in COLOURS]
+    assert all(len(one) == 1 for one in ids)
+    return vlm.model.get_input_embeddings().weight[[one[0] for one in ids]]
+
+
 class PatchHeads(nn.Module):
-    """Linear heads: each merged visual token speaks for its four patches."""
+    """Linear heads: each merged visual token speaks for its four patches.
+
+    Colours have no head of their own: a visual token must resemble the embedding of its colour's
+    name. Whether a sign is the one asked for is then a matter of likeness, which attention finds
+    at once; without, the language model named any sign's place, for thousands of steps.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self.linear = nn.Linear(HIDDEN, MERGE * MERGE * (1 + sum(CLASSES.values())))
+        self.sizes = {"inside": 1} | {k: n for k, n in CLASSES.items() if k != "colour"}
+        self.linear = nn.Linear(HIDDEN, MERGE * MERGE * sum(self.sizes.values()))
 
-    def forward(self, tokens_ND: Tensor) -> dict[str, Tensor]:
-        """Return each head's output (P, size) for the patches of N visual tokens, P = 4 N."""
+    def forward(self, tokens_ND: Tensor, words_CD: Tensor) -> dict[str, Tensor]:
+        """Return each head's output (P, size) for the patches of N visual tokens, P = 4 N.
+
+        Args:
+            tokens_ND: The tower's output.
+            words_CD: As from `colour_words`.
+        """
         out = self.linear(tokens_ND).view(len(tokens_ND) * MERGE * MERGE, -1)
-        sizes = {"inside": 1} | CLASSES
-        return dict(zip(sizes, out.split(list(sizes.values()), -1), strict=True))
+        outputs = dict(zip(self.sizes, out.split(list(self.sizes.values()), -1), strict=True))
+        outputs["colour"] = (tokens_ND @ words_CD.T).repeat_interleave(MERGE * MERGE, 0)
+        return outputs
 
 
 def patch_loss(
@@ -256,18 +275,19 @@ def schedule(step: int, steps: int, warmup: int = 100, decay: float = 0.4) -> fl
 
 
 def pretrain_vision(
-    model: Qwen3VLForConditionalGeneration,
+    vlm: VLM,
     out: Path,
     steps: int = 7000,
     batch: int = 24,
     lr: float = 3e-3,
     seed: int = 0,
 ) -> PatchHeads:
-    """Train `model.model.visual` in place and return the heads.
+    """Train the vision tower in place and return the heads.
 
     Logs to `out`/vision.jsonl, resumes from `out`/vision.pt.
     """
-    tower, heads = model.model.visual, PatchHeads()
+    tower, heads = vlm.model.model.visual, PatchHeads()
+    words_CD = colour_words(vlm).detach()
     opts = optimizers([tower, heads], lr)
     grid_thw = torch.tensor([[1, GRID, GRID]] * batch)
     out.mkdir(parents=True, exist_ok=True)
@@ -288,7 +308,7 @@ def pretrain_vision(
                 group["lr"] = lr * group["factor"] * schedule(step, steps)
         with torch.autocast("cpu", torch.bfloat16):
             tokens = tower(patchify(np.asarray(images)), grid_thw=grid_thw).pooler_output
-        loss, stats = patch_loss(heads(tokens.float()), labels)
+        loss, stats = patch_loss(heads(tokens.float(), words_CD), labels)
         for opt in opts:
             opt.zero_grad()
         loss.backward()

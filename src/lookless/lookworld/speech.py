@@ -18,13 +18,13 @@ SIZES = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 28, 32, 40, 48, 56, 64)
 
 
 def spoken_box(box: Box) -> str:
-    """Return a box in units as `[x1, y1, x2, y2]` in 0..1000, rounded to STEP, never empty.
+    """Return a box in units as `x1, y1, x2, y2` in 0..1000, rounded to STEP, never empty.
 
     Example:
         >>> spoken_box((0.1, 0.212, 0.3, 0.4))
-        '[100, 200, 300, 400]'
+        '100, 200, 300, 400'
     """
-    return "[" + ", ".join(str(round(v * 1000)) for v in rounded(box)) + "]"
+    return ", ".join(str(round(v * 1000)) for v in rounded(box))
 
 
 def rounded(box: Box) -> Box:
@@ -38,7 +38,7 @@ def rounded(box: Box) -> Box:
 
 def call(box: Box, image: int) -> str:
     """Return the tool call that looks at `box`, in units of view `image`."""
-    arguments = f'{{"bbox_2d": {spoken_box(box)}, "image": {image}}}'
+    arguments = f'{{"bbox_2d": [{spoken_box(box)}], "image": {image}}}'
     return f'<tool_call>\n{{"name": "zoom_in", "arguments": {arguments}}}\n</tool_call>'
 
 
@@ -50,14 +50,16 @@ def spoken_size(pixels: float) -> str:
 def thought(scene: Scene, question: SceneQuestion, view_px: int) -> str:
     """Return what the overview shows of the target: where it is and how large its detail.
 
-    The same for trajectories with and without a look, so that it says nothing of what follows.
+    The same for trajectories with and without a look, so that it says nothing of what follows. A
+    place follows the colour's name at once: one step of attention leads from the name to a sign of
+    that colour. With words between them the place was that of any sign.
     """
     size = spoken_size(question.detail * view_px)
     if question.kind == "overview" and len(question.targets) != 2:
         signs = sorted(scene.signs, key=lambda s: s.x)
-        return f"The signs are {', '.join(s.colour for s in signs)}. Detail {size} px."
+        return f"See {', '.join(s.colour for s in signs)}. Detail {size} px."
     by_colour = {sign.colour: sign for sign in scene.signs}
-    places = [f"The {c} sign is at {spoken_box(by_colour[c].corners)}." for c in question.targets]
+    places = [f"See {c} {spoken_box(by_colour[c].corners)}." for c in question.targets]
     return " ".join([*places, f"Detail {size} px."])
 
 

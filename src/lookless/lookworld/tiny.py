@@ -88,6 +88,12 @@ def new_tiny_model(config: Qwen3VLConfig, seed: int) -> Qwen3VLForConditionalGen
         visual.patch_embed.proj.weight.copy_(_cosines(HIDDEN)[:, :, None] / 2)
         for block, offsets in zip(visual.blocks, NEIGHBOURS, strict=False):
             _look_at(block.attn, offsets)
+        for layer in model.model.language_model.layers:
+            # The first head of each key starts by attending to what resembles the query.
+            attention = layer.self_attn
+            pair = attention.num_key_value_groups * attention.head_dim
+            for kv, rows in enumerate(attention.k_proj.weight.split(attention.head_dim)):
+                attention.q_proj.weight[kv * pair : kv * pair + attention.head_dim] = rows
     # Tied with the output head, so the logits start small.
     nn.init.normal_(model.model.language_model.embed_tokens.weight, std=0.05)
     return model

@@ -28,7 +28,7 @@ CONTROL = (
 PHRASES = ('{"name": "zoom_in", "arguments": {"bbox_2d": [', '], "image": ', "\\boxed{")
 """Fixed strings of the protocol, one token each: a call is 15 tokens long."""
 VOCAB_SIZE = 640
-PATTERN = r"\p{N}+|, | ?\p{L}+|[^\s\p{L}\p{N}]+|\s+"
+PATTERN = r" ?\p{N}+|, | ?\p{L}+|[^\s\p{L}\p{N}]+|\s+"
 
 
 def corpus() -> Iterator[str]:
@@ -43,8 +43,7 @@ def corpus() -> Iterator[str]:
         "assistant\n",
     ]
     fixed += (
-        [str(n) for n in range(0, 1001, STEP)]
-        + [str(s) for s in SIZES]
+        [f"{space}{n}" for n in (*range(0, 1001, STEP), *SIZES) for space in ("", " ")]
         + [f" {c}" for c in COLOURS]
         + list(COLOURS)
     )

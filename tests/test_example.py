@@ -13,7 +13,7 @@ EXAMPLE = Path(__file__).parents[1] / "examples" / "rgrl_in_one_file.py"
 def test_the_example_trains_and_evaluates(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = "--steps 2 --queries 2 --sft-questions 40 --eval-questions 6".split()
+    arguments = ["--steps", "2", "--queries", "2", "--sft-questions", "40", "--eval-questions", "6"]
     monkeypatch.setattr(sys, "argv", [str(EXAMPLE), "--out", str(tmp_path), *arguments])
     runpy.run_path(str(EXAMPLE), run_name="__main__")
     out = capsys.readouterr().out

@@ -115,7 +115,9 @@ def test_tallest_bar_is_the_answer_by_a_clear_margin(variant: int) -> None:
 def test_contents_are_black_on_white_whatever_the_plate(colour: str) -> None:
     scene = scene_with(content_of(Kind.MARK, "square"))
     sign = replace(scene.signs[0], colour=colour, rgb=COLOURS[colour])
-    panel = pixels(render(Scene((sign,), scene.background, scene.seed), 400, (0.34, 0.5, 0.5, 0.66)))
+    panel = pixels(
+        render(Scene((sign,), scene.background, scene.seed), 400, (0.34, 0.5, 0.5, 0.66))
+    )
     assert (panel[:3] > 240).all()
     assert (panel[28:36, 28:36] < 25).all()
 

@@ -44,9 +44,19 @@ def test_looks_and_their_kinds_have_their_shares(shown: Shown) -> None:
     assert np.mean(adaptive) == pytest.approx(Mixture.look, abs=0.06)
     corrected = share(TrajectoryKind.CORRECTED, shown, among=lambda r: r.is_used)
     assert corrected == pytest.approx(Mixture.corrected, abs=0.04)
-    closer = share(TrajectoryKind.CLOSER, shown, among=lambda r: r.is_used)
-    # Questions about whole signs have nothing smaller to look closer at.
-    assert 0.4 * Mixture.closer < closer < 1.6 * Mixture.closer
+
+
+def test_only_questions_about_a_detail_are_looked_at_closer(
+    chat: ChatML, asked: tuple[list[WorldQuestion], list[Question]]
+) -> None:
+    mixture = Mixture(forced=1.0, prohibited=0.0, corrected=0.0, closer=0.5)
+    shown = demonstrate(chat, *asked, SourceCache(), 0, mixture)
+    closer: dict[bool, list[bool]] = {True: [], False: []}
+    for world, (kind, _) in zip(asked[0], shown, strict=True):
+        closer[world.question.kind == "overview"].append(kind is TrajectoryKind.CLOSER)
+    # Whole signs have nothing smaller to look closer at.
+    assert np.mean(closer[False]) == pytest.approx(mixture.closer, abs=0.08)
+    assert not any(closer[True])
 
 
 def test_every_mode_is_obeyed(shown: Shown) -> None:

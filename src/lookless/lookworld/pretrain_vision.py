@@ -196,7 +196,8 @@ def colour_words(vlm: VLM) -> Tensor:
     """Return the language model's embeddings (8, HIDDEN) of the colours' names."""
     ids = [vlm.chat.encode(f" {colour}") for colour in COLOURS]
     assert all(len(one) == 1 for one in ids)
-    return vlm.model.get_input_embeddings().weight[[one[0] for one in ids]]
+    words_CD: Tensor = vlm.model.model.language_model.embed_tokens.weight[[one[0] for one in ids]]
+    return words_CD
 
 
 class PatchHeads(nn.Module):

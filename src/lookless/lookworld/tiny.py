@@ -5,6 +5,7 @@ import math
 import torch
 from torch import nn
 from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
+from transformers.models.qwen3_vl.modeling_qwen3_vl import Qwen3VLVisionAttention
 
 PATCH = 16
 MERGE = 2
@@ -137,7 +138,7 @@ def _cosines(width: int) -> torch.Tensor:
 
 
 def _look_at(
-    attention: nn.Module, offsets: tuple[tuple[int, int], ...], sharpness: float = 5.0
+    attention: Qwen3VLVisionAttention, offsets: tuple[tuple[int, int], ...], sharpness: float = 5.0
 ) -> None:
     """Make each head of a vision layer attend to one neighbour of every patch to begin with.
 

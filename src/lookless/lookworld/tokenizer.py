@@ -27,7 +27,7 @@ CONTROL = (
 )
 PHRASES = ('{"name": "zoom_in", "arguments": {"bbox_2d": [', '], "image": ', "\\boxed{")
 """Fixed strings of the protocol, one token each: a call is 15 tokens long."""
-VOCAB_SIZE = 640
+VOCAB_SIZE = 704
 PATTERN = r" ?\p{N}+|, | ?\p{L}+|[^\s\p{L}\p{N}]+|\s+"
 
 

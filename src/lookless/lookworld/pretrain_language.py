@@ -41,15 +41,20 @@ from lookless.vlm import VLM, Segment
 
 ASK_WHAT = "What is it?"
 QUESTIONS = 2
+OVERVIEW_SHARE = 0.4
+"""Share of the questions that are about whole signs."""
+ANSWER_WEIGHT = 4.0
+"""An answer's tokens weigh this much: they are few among those of the thoughts, and hardest."""
 PATCH_WEIGHT = 0.3
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """One scene's conversation: tokens, which of them are learned, and the images among them."""
+    """One scene's conversation: tokens, how much each is learned, and the images among them."""
 
     token_ids: list[int]
-    is_learned: list[bool]
+    weights: list[float]
+    """0 for tokens that are not learned."""
     images: list[Image.Image]
     labels: dict[str, torch.Tensor]
     """What the patches of the images show."""
@@ -83,28 +88,32 @@ def sample_lesson(vlm: VLM, rng: np.random.Generator) -> Lesson:
         overview = render(scene, SOURCE_PX).resize((VIEW_PX, VIEW_PX), Image.Resampling.BICUBIC)
     else:
         overview = render(scene, VIEW_PX, oversample=4)
-    asked = [q.detail_question(s, rng) for s in scene.signs]
-    asked += [q.overview_question(scene, rng) for _ in range(2)]
-    order = [asked[k] for k in rng.permutation(len(asked))[:QUESTIONS]]
+    signs = [scene.signs[k] for k in rng.permutation(len(scene.signs))]
+    order = [
+        q.overview_question(scene, rng)
+        if rng.random() < OVERVIEW_SHARE
+        else q.detail_question(signs[number % len(signs)], rng)
+        for number in range(QUESTIONS)
+    ]
     chat = vlm.chat
     view = View(Box(0, 0, SOURCE_PX, SOURCE_PX, Frame.SOURCE), VIEW_PX, VIEW_PX)
     ids = chat.prefix(view, order[0].text)
-    learned = [False] * len(ids)
+    weights = [0.0] * len(ids)
     images = [overview]
     labels = [patch_labels(scene, (0.0, 0.0, 1.0, 1.0), overview.size)]
 
-    def say(tokens: list[int], is_learned: bool) -> None:
+    def say(tokens: list[int], weight: float) -> None:
         ids.extend(tokens)
-        learned.extend([is_learned] * len(tokens))
+        weights.extend([weight] * len(tokens))
 
     open_user, open_model = "\n<|im_start|>user\n", "<|im_end|>\n<|im_start|>assistant\n"
     modes = list(Mode)
     for number, question in enumerate(order):
         if number:
-            say(chat.encode(open_user + question.text), False)
-        say(chat.instruction(modes[int(rng.integers(len(modes)))]), False)
+            say(chat.encode(open_user + question.text), 0.0)
+        say(chat.instruction(modes[int(rng.integers(len(modes)))]), 0.0)
         thought = f"<think>{speech.thought(scene, question, VIEW_PX)}</think>\n"
-        say([*chat.encode(thought), chat.end_id], True)
+        say([*chat.encode(thought), chat.end_id], 1.0)
         is_small = question.needs_look(VIEW_PX)
         if is_small or (question.kind != "overview" and rng.random() < 0.3):
             crop, pixels = crop_view(vlm, scene, jittered(speech.look_box(question), rng))
@@ -113,11 +122,11 @@ def sample_lesson(vlm: VLM, rng: np.random.Generator) -> Lesson:
             labels.append(
                 patch_labels(scene, (region[0], region[1], region[2], region[3]), pixels.size)
             )
-            say(chat.observation(crop), False)
+            say(chat.observation(crop), 0.0)
         else:
-            say(chat.encode(f"{open_user}{ASK_WHAT}{open_model}"), False)
-        say([*chat.encode(f"\\boxed{{{question.answer}}}"), chat.end_id], True)
-    return Lesson(ids, learned, images, joined(labels))
+            say(chat.encode(f"{open_user}{ASK_WHAT}{open_model}"), 0.0)
+        say([*chat.encode(f"\\boxed{{{question.answer}}}"), chat.end_id], ANSWER_WEIGHT)
+    return Lesson(ids, weights, images, joined(labels))
 
 
 class Lessons(IterableDataset[list[Lesson]]):
@@ -138,7 +147,7 @@ def lesson_loss(
 ) -> tuple[torch.Tensor, dict[str, float]]:
     """Return the loss, and accuracies of answers and of other tokens.
 
-    The mean cross-entropy of the learned tokens. With `heads`, PATCH_WEIGHT times the loss of what
+    The weighted mean cross-entropy of the learned tokens. With `heads`, PATCH_WEIGHT times the loss of what
     the patches should say comes on top; without, the vision tower gets no gradient.
     """
     with torch.set_grad_enabled(heads is not None):
@@ -150,14 +159,15 @@ def lesson_loss(
     hidden_BTD, mask_BT, _ = vlm.forward(rows)
     width = mask_BT.shape[1]
     ids_BT = torch.zeros(mask_BT.shape, dtype=torch.long)
-    learned_BT = torch.zeros(mask_BT.shape, dtype=torch.bool)
+    weights_BT = torch.zeros(mask_BT.shape)
     for b, lesson in enumerate(lessons):
         ids_BT[b, : len(lesson.token_ids)] = torch.tensor(lesson.token_ids)
-        learned_BT[b, : len(lesson.token_ids)] = torch.tensor(lesson.is_learned)
-    target = learned_BT[:, 1:]
+        weights_BT[b, : len(lesson.token_ids)] = torch.tensor(lesson.weights)
+    target = weights_BT[:, 1:] > 0
     logits = vlm.logits(hidden_BTD[:, : width - 1][target])
     wanted = ids_BT[:, 1:][target]
-    loss = F.cross_entropy(logits, wanted)
+    weights = weights_BT[:, 1:][target]
+    loss = (F.cross_entropy(logits, wanted, reduction="none") * weights).sum() / weights.sum()
     is_right = logits.argmax(-1) == wanted
     # The token after `\boxed{` is the answer's first.
     boxed = vlm.chat.encode("\\boxed{")[0]

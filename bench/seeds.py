@@ -1,9 +1,12 @@
-"""Put the demo's results of several seeds into one table.
+r"""Put the demo's results of several seeds into tables.
 
     lookless demo --out runs/seed-0 --seed 0 --compare      (and so on for each seed)
-    python bench/seeds.py runs/seed-0 runs/seed-1 runs/seed-2 --out results/lookworld.json
+    python bench/seeds.py runs/seed-0 runs/seed-1 runs/seed-2 --out results/lookworld.json \
+        --figure docs/images/look-rate.svg
 
-Prints means over seeds with their range as Markdown; `--out` keeps every number of every seed.
+Prints means over seeds with their range as Markdown: both test splits, how noisy necessity was
+during training, and how the look rate of each detail size developed. `--out` keeps every number of
+every seed, `--figure` draws the look rates.
 """
 
 import argparse
@@ -12,6 +15,10 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from lookless.report.plots import RAMP, SERIES, Line, curves_svg
+from lookless.runs import read_jsonl
+from lookless.training.rl_metrics import SIZE_BINS_PX
+
 COLUMNS = (
     "accuracy",
     "look_rate",
@@ -19,6 +26,8 @@ COLUMNS = (
     "visual_tokens_per_sample",
     "seconds_per_sample",
 )
+KEPT = ("step", "accuracy/", "look_rate/", "necessity/")
+"""Starts of the names of the training metrics that `--out` keeps."""
 
 
 def spread(values: list[float], percent: bool) -> str:
@@ -44,17 +53,86 @@ def table(parts: list[dict[str, Any]]) -> str:
     return "\n".join([f"n = {parts[0]['n']} questions a seed; {oracle} % need a look", "", *lines])
 
 
+def curve(seeds: list[list[dict[str, Any]]], name: str) -> list[float | None]:
+    """Return a metric's mean over the seeds, step by step; None where no seed measured it."""
+    steps = []
+    for rows in zip(*seeds, strict=True):
+        values = [row[name] for row in rows if name in row]
+        steps.append(mean(values) if values else None)
+    return steps
+
+
+def over(values: list[float | None]) -> str:
+    """Return the mean of what was measured as a percentage."""
+    known = [v for v in values if v is not None]
+    return f"{100 * mean(known):.1f}" if known else "-"
+
+
+def noise_table(seeds: list[list[dict[str, Any]]]) -> str:
+    """Return how often necessity was wrong against the truth, in thirds of the training."""
+    third = -(-len(seeds[0]) // 3)
+    lines = [
+        "| necessity | wrong %, first third | second | last | all steps | undecided % |",
+        "|" + " --- |" * 6,
+    ]
+    for name in ("strict", "posterior"):
+        wrong = curve(seeds, f"necessity/{name}/wrong")
+        parts = [over(wrong[start : start + third]) for start in range(0, len(wrong), third)]
+        abstained = over(curve(seeds, f"necessity/{name}/abstained"))
+        lines.append(f"| {name} | {' | '.join([*parts, over(wrong), abstained])} |")
+    return "\n".join(lines)
+
+
+def size_names() -> dict[str, str]:
+    """Return the metric of each bin of detail size and what to call it."""
+    return {
+        f"look_rate/size/{low:g}": f"from {low:g} px" if low else f"under {SIZE_BINS_PX[1]:g} px"
+        for low in SIZE_BINS_PX[:-1]
+    }
+
+
+def size_table(seeds: list[list[dict[str, Any]]]) -> str:
+    """Return the look rate of adaptive rollouts by detail size in five stretches of training."""
+    fifth = -(-len(seeds[0]) // 5)
+    starts = range(0, len(seeds[0]), fifth)
+    heads = [f"steps {start + 1}-{min(start + fifth, len(seeds[0]))}" for start in starts]
+    lines = [f"| detail | {' | '.join(heads)} |", "|" + " --- |" * (len(heads) + 1)]
+    for metric, name in size_names().items():
+        rates = curve(seeds, metric)
+        parts = [over(rates[start : start + fifth]) for start in starts]
+        lines.append(f"| {name} | {' | '.join(parts)} |")
+    return "\n".join(lines)
+
+
+def figure(seeds: list[list[dict[str, Any]]]) -> str:
+    """Return the look rates by detail size as SVG."""
+    lines = [
+        Line(name, curve(seeds, metric), colour)
+        for (metric, name), colour in zip(size_names().items(), (SERIES[1], *RAMP), strict=True)
+    ]
+    steps = [row["step"] for row in seeds[0]]
+    alt = "Look rate during RL by detail size: near 1 where illegible, falling where legible"
+    return curves_svg("looks", alt, steps, lines, is_share=True, top=1.0)
+
+
 def main() -> None:
-    """Print both splits' tables."""
+    """Print all tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("runs", type=Path, nargs="+")
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--figure", type=Path)
     args = parser.parse_args()
     results = [json.loads((run / "results.json").read_text()) for run in args.runs]
-    print(
-        f"### Test\n\n{table(results)}\n\n"
-        f"### Shifted test\n\n{table([r['shifted'] for r in results])}"
-    )
+    seeds = [list(read_jsonl(run / "rgrl" / "metrics.jsonl")) for run in args.runs]
+    for title, text in (
+        ("Test", table(results)),
+        ("Shifted test", table([r["shifted"] for r in results])),
+        ("Necessity against the truth, during training", noise_table(seeds)),
+        ("Look rate % of adaptive rollouts by size of the detail", size_table(seeds)),
+    ):
+        print(f"### {title}\n\n{text}\n")
+    if args.figure:
+        args.figure.write_text(figure(seeds))
     if args.out:
         heads = [json.loads((run / "config.json").read_text()) for run in args.runs]
         kept = {
@@ -63,6 +141,10 @@ def main() -> None:
             "machine": heads[0]["machine"],
             "versions": heads[0]["versions"],
             "results": results,
+            "training": [
+                [{k: v for k, v in row.items() if k.startswith(KEPT)} for row in rows]
+                for rows in seeds
+            ],
         }
         args.out.parent.mkdir(parents=True, exist_ok=True)
         args.out.write_text(json.dumps(kept, indent=1) + "\n")

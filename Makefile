@@ -16,7 +16,7 @@ demo: install
 		echo "$(OUT) is finished; for another run: make demo OUT=runs/other"; \
 		$(BIN)/lookless report "$(OUT)"; \
 	else \
-		$(BIN)/lookless demo --out "$(OUT)" --seed "$(SEED)" $$([ ! -e "$(OUT)" ] || echo --resume); \
+		$(BIN)/lookless demo --out "$(OUT)" --seed "$(SEED)" $$([ ! -e "$(OUT)/config.json" ] || echo --resume); \
 	fi
 
 test: install

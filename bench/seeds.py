@@ -53,6 +53,23 @@ def table(parts: list[dict[str, Any]]) -> str:
     return "\n".join([f"n = {parts[0]['n']} questions a seed; {oracle} % need a look", "", *lines])
 
 
+def headline(parts: list[dict[str, Any]]) -> str:
+    """Return how accuracy and looks of rgrl compare with every other policy that looks."""
+    names = [name for name in parts[0]["policies"] if name not in ("never", "rgrl")]
+    lines = ["| rgrl against | accuracy, points | looks |", "|" + " --- |" * 3]
+    for name in names:
+        pairs = [(part["policies"]["rgrl"], part["policies"][name]) for part in parts]
+        gain = [ours["accuracy"] - other["accuracy"] for ours, other in pairs]
+        looks = [
+            ours["looks_per_sample"] / other["looks_per_sample"] - 1
+            for ours, other in pairs
+            if other["looks_per_sample"]
+        ]
+        few = f"{100 * mean(looks):+.1f} %" if looks else "-"
+        lines.append(f"| {name} | {100 * mean(gain):+.1f} | {few} |")
+    return "\n".join(lines)
+
+
 def curve(seeds: list[list[dict[str, Any]]], name: str) -> list[float | None]:
     """Return a metric's mean over the seeds, step by step; None where no seed measured it."""
     steps = []
@@ -123,9 +140,16 @@ def main() -> None:
     parser.add_argument("--figure", type=Path)
     args = parser.parse_args()
     results = [json.loads((run / "results.json").read_text()) for run in args.runs]
+    heads = [json.loads((run / "config.json").read_text()) for run in args.runs]
+    for head in heads:
+        if any(head[k] != heads[0][k] for k in ("revision", "versions")) or (
+            head["config"] | {"seed": 0} != heads[0]["config"] | {"seed": 0}
+        ):
+            parser.error("the runs differ in more than their seed: config, revision or versions")
     seeds = [list(read_jsonl(run / "rgrl" / "metrics.jsonl")) for run in args.runs]
     for title, text in (
         ("Test", table(results)),
+        ("Test, rgrl against the others", headline(results)),
         ("Shifted test", table([r["shifted"] for r in results])),
         ("Necessity against the truth, during training", noise_table(seeds)),
         ("Look rate % of adaptive rollouts by size of the detail", size_table(seeds)),
@@ -134,12 +158,12 @@ def main() -> None:
     if args.figure:
         args.figure.write_text(figure(seeds))
     if args.out:
-        heads = [json.loads((run / "config.json").read_text()) for run in args.runs]
         kept = {
-            "command": heads[0]["argv"],
-            "revision": [head["revision"] for head in heads],
-            "machine": heads[0]["machine"],
+            "commands": [head["argv"] for head in heads],
+            "machines": [head["machine"] for head in heads],
+            "revision": heads[0]["revision"],
             "versions": heads[0]["versions"],
+            "config": heads[0]["config"],
             "results": results,
             "training": [
                 [{k: v for k, v in row.items() if k.startswith(KEPT)} for row in rows]

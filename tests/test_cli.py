@@ -8,6 +8,10 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from lookless import cli
+from lookless.demo import COMPARED, DemoConfig
+from lookless.errors import RunError
+from lookless.lookworld.base import base_folder
+from lookless.policies.scripted import ScriptedPolicy
 
 
 def run_lookless(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -84,6 +88,8 @@ def test_reward_in_which_wrong_beats_right_is_refused_with_the_example(tmp_path:
         (("report", "nowhere"), "nowhere"),
         (("demo", "--out", "nowhere", "--resume"), "--resume"),
         (("demo", "--out", "x", "--config", "nowhere.toml"), "nowhere.toml"),
+        (("ask", "nowhere.jpg", "What?", "--save-overlay", "looked"), "save-overlay must be"),
+        (("ask", "nowhere.jpg", "What?", "--save-overlay", "no/l.png"), "a folder that exists"),
     ],
 )
 def test_mistakes_are_one_line(
@@ -91,3 +97,50 @@ def test_mistakes_are_one_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert expected in mistake(run_lookless(*arguments))
+
+
+def test_settings_of_a_config_file_are_not_undone_by_defaults(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "c.toml").write_text('seed = 3\ncompare = ["hdpo"]\n')
+    seen: list[DemoConfig] = []
+
+    def stop(out: Path, config: DemoConfig, progress: object, *, resume: bool) -> None:
+        seen.append(config)
+        raise RunError("enough")
+
+    monkeypatch.setattr("lookless.demo.run_demo", stop)
+    arguments = ["demo", "--out", str(tmp_path / "d"), "--config", str(tmp_path / "c.toml")]
+    for more in ([], ["--seed", "4", "--compare"]):
+        CliRunner().invoke(cli.app, [*arguments, *more])
+    assert [(c.seed, c.compare) for c in seen] == [(3, ("hdpo",)), (4, tuple(COMPARED))]
+
+
+def test_ask_shows_what_was_looked_at_and_takes_any_answer_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.new("RGB", (640, 480), "navy").save(tmp_path / "i.png")
+    call = '<tool_call>{"name": "zoom_in", "arguments": {"bbox_2d": [0, 0, 500, 500]}}</tool_call>'
+    texts = (call, r"\boxed{[/b]}")
+    monkeypatch.setattr(
+        "lookless.policies.hf.HfPolicy",
+        lambda vlm, temperature: ScriptedPolicy(vlm.chat, lambda prompt, turn: texts[turn]),
+    )
+    overlay = tmp_path / "looked.png"
+    arguments = ["ask", str(tmp_path / "i.png"), "What?", "--checkpoint", str(base_folder())]
+    result = CliRunner().invoke(cli.app, [*arguments, "--save-overlay", str(overlay)])
+    assert result.exit_code == 0, result.output
+    assert "executed, source pixels [0, 0, 320, 240]" in " ".join(result.output.split())
+    assert "answer [/b]" in result.output
+    with Image.open(overlay) as drawn:
+        assert drawn.size == (640, 480)
+
+
+def test_run_folder_is_no_checkpoint(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.json").write_text("{}")
+    Image.new("RGB", (640, 480)).save(tmp_path / "i.png")
+    line = mistake(
+        run_lookless("ask", str(tmp_path / "i.png"), "?", "--checkpoint", str(tmp_path / "run"))
+    )
+    assert "model family must be tiny" in line

@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 from safetensors.torch import load_file
 
-from lookless.demo import COMPARED, DemoConfig, Step, baseline, run_demo
+from lookless.demo import COMPARED, DemoConfig, baseline, run_demo
 from lookless.errors import RunError
 from lookless.report.html import write_report
+from lookless.runs import Step
 from lookless.training.rl import RlConfig
 from lookless.training.sft import SftConfig
 
@@ -69,6 +71,10 @@ def test_demo_writes_results_for_every_policy_and_a_report(tmp_path: Path) -> No
     assert write_report(out).read_text().startswith("<!DOCTYPE html>")
     with pytest.raises(RunError, match="must be new"):
         run_demo(out, TINY, silent)
+    before = (out / "results.json").read_text()
+    again = TINY.model_copy(update={"compare": tuple(COMPARED)})
+    assert run_demo(out, again, silent, resume=True) == json.loads(before)
+    assert (out / "results.json").read_text() == before
 
 
 @pytest.mark.slow
@@ -96,6 +102,14 @@ def test_interrupted_demo_resumes_to_the_same_weights(
     assert [r["accuracy"] for r in again["policies"].values()] == [
         r["accuracy"] for r in whole["policies"].values()
     ]
+
+
+def test_every_reward_to_compare_with_can_be_asked_for() -> None:
+    assert DemoConfig.model_validate({"compare": list(COMPARED)}).compare == tuple(COMPARED)
+    with pytest.raises(ValidationError):
+        DemoConfig.model_validate({"compare": ["typo"]})
+    with pytest.raises(ValidationError):
+        DemoConfig.model_validate({"mixture": {"look": -3}})
 
 
 def test_baselines_get_as_many_rollouts_all_adaptive() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from lookless.episode import Mode
 from lookless.errors import RunError
-from lookless.runs import append_jsonl, open_run, plain, read_jsonl, write_json
+from lookless.runs import append_jsonl, keep_rows, open_run, plain, read_jsonl, revision, write_json
 
 CONFIG: dict[str, Any] = {
     "seed": 0,
@@ -128,3 +128,25 @@ def test_paths_enums_and_dataclasses_become_json() -> None:
     assert json.dumps(Named(Path("x")), default=plain) == '{"file": "x"}'
     with pytest.raises(TypeError):
         plain(Named)
+
+
+def test_rows_that_are_not_kept_leave_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "metrics.jsonl"
+    keep_rows(file, lambda row: True)
+    assert not file.exists()
+    for step in range(5):
+        append_jsonl(file, {"step": step})
+    keep_rows(file, lambda row: row["step"] < 3)
+    assert [row["step"] for row in read_jsonl(file)] == [0, 1, 2]
+    assert [f.name for f in tmp_path.iterdir()] == ["metrics.jsonl"]
+
+
+def test_a_file_is_no_output_folder(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("precious")
+    with pytest.raises(RunError, match="got the file"):
+        open_run(tmp_path / "taken", CONFIG)
+
+
+def test_revision_is_unknown_without_git(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    assert revision() is None

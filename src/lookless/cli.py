@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -29,6 +30,7 @@ app = typer.Typer(
     help="Train, evaluate and run vision-language models that look closer only when it pays.",
 )
 console = Console()
+OVERLAYS = (".png", ".jpg", ".jpeg", ".webp")
 
 
 @contextmanager
@@ -54,7 +56,9 @@ def bar(title: str, total: int) -> Iterator[Any]:
 )
 def demo(
     out: Annotated[Path, typer.Option(help="New folder for everything that the demo writes.")],
-    seed: Annotated[int, typer.Option(help="Seed of data, SFT, RL and sampling.")] = 0,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Seed of data, SFT, RL and sampling (0).")
+    ] = None,
     compare: Annotated[
         bool, typer.Option("--compare", help="Also train the other rewards.")
     ] = False,
@@ -69,11 +73,15 @@ def demo(
     from lookless.demo import COMPARED, DemoConfig, run_demo
     from lookless.report.html import write_report
 
-    settings = read_toml(config) | {"seed": seed, "compare": tuple(COMPARED) if compare else ()}
+    settings = read_toml(config)
+    if seed is not None:
+        settings["seed"] = seed
+    if compare:
+        settings["compare"] = tuple(COMPARED)
     results = run_demo(out, validated(DemoConfig, settings), bar, resume=resume)
     print_results(results)
-    console.print(f"report: {write_report(out)}", soft_wrap=True)
-    console.print(f"results: {out / 'results.json'}", soft_wrap=True)
+    console.print(f"report: {write_report(out)}", markup=False, soft_wrap=True)
+    console.print(f"results: {out / 'results.json'}", markup=False, soft_wrap=True)
 
 
 def print_results(results: dict[str, Any]) -> None:
@@ -93,7 +101,7 @@ def print_results(results: dict[str, Any]) -> None:
             f"{row['looks_per_sample']:.2f}",
             f"{row['visual_tokens_per_sample']:.0f}",
             f"{row['seconds_per_sample']:.3f}",
-            f"{row['necessity']['mcc']:.2f}",
+            "-" if row["necessity"] is None else f"{row['necessity']['mcc']:.2f}",
         )
     console.print(table)
     seconds = results["seconds"]
@@ -117,10 +125,13 @@ def lookworld(
     size: Annotated[
         int, typer.Option(min=1024, max=8192, help="Side of the images in pixels.")
     ] = 1024,
-    seed: Annotated[int, typer.Option(help="Seed of the split.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the split.")] = 0,
     photos: Annotated[
         Path | None, typer.Option(help="Folder of photographs for the backgrounds.")
     ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue an interrupted export in OUT.")
+    ] = False,
 ) -> None:
     """Export questions of LookWorld with their images, and a sheet of samples to look at."""
     from lookless.lookworld.dataset import Split, export, questions
@@ -130,7 +141,8 @@ def lookworld(
     if split not in list(Split):
         raise ConfigError(f"split must be one of {', '.join(Split)}, got {split!r}")
     backgrounds = photo_names(photos) if photos else None
-    open_run(out, {"split": split, "count": count, "size": size, "seed": seed, "photos": photos})
+    settings = {"split": split, "count": count, "size": size, "seed": seed, "photos": photos}
+    open_run(out, settings, resume=resume)
     worlds = list(questions(Split(split), count, seed, backgrounds=backgrounds))
     with bar("LookWorld", len(worlds)) as step:
         done = iter(range(1, len(worlds) + 1))
@@ -138,6 +150,7 @@ def lookworld(
     draw_sheet(asked[:12]).save(out / "sheet.png")
     console.print(
         f"{len(asked)} questions: {out / 'questions.jsonl'}, sample sheet: {out / 'sheet.png'}",
+        markup=False,
         soft_wrap=True,
     )
 
@@ -182,6 +195,13 @@ def ask(
 
     if mode not in list(Mode):
         raise ConfigError(f"mode must be one of {', '.join(Mode)}, got {mode!r}")
+    if save_overlay and (
+        save_overlay.suffix.lower() not in OVERLAYS or not save_overlay.parent.is_dir()
+    ):
+        raise ConfigError(
+            f"save-overlay must be a {', '.join(OVERLAYS)} file in a folder that exists, "
+            f"got {str(save_overlay)!r}"
+        )
     sources = SourceCache()
     sources.get(image)
     policy = HfPolicy(VLM.load(checkpoint), temperature=0)
@@ -198,12 +218,12 @@ def ask(
             text += f", source pixels {region}"
         console.print(text, markup=False)
     console.print(
-        f"[bold]answer[/bold] {done.answer}  "
+        f"[bold]answer[/bold] {escape(str(done.answer))}  "
         f"({done.stop}, {done.visual_tokens} visual tokens, {done.seconds:.2f} s)"
     )
     if save_overlay:
         draw_looks(sources.get(image), done).save(save_overlay)
-        console.print(f"overlay: {save_overlay}", soft_wrap=True)
+        console.print(f"overlay: {save_overlay}", markup=False, soft_wrap=True)
 
 
 @app.command(epilog="Example:  \n`lookless report runs/demo`")
@@ -211,21 +231,22 @@ def report(run: Annotated[Path, typer.Argument(help="Folder that `lookless demo`
     """Write a demo run's HTML report anew from its records."""
     from lookless.report.html import write_report
 
-    console.print(f"report: {write_report(run)}", soft_wrap=True)
+    console.print(f"report: {write_report(run)}", markup=False, soft_wrap=True)
 
 
 @app.command("train-base", epilog="Example:  \n`lookless train-base --out runs/base`")
 def train_base_command(
-    out: Annotated[
-        Path, typer.Option(help="Folder for logs and the checkpoint; resumed if it exists.")
-    ],
-    seed: Annotated[int, typer.Option(help="Seed of the weights and the data.")] = 0,
+    out: Annotated[Path, typer.Option(help="New folder for logs, states and the checkpoint.")],
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the weights and the data.")] = 0,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue an interrupted training in OUT.")
+    ] = False,
 ) -> None:
-    """Train the shipped base weights anew (about two hours on 2 cores)."""
+    """Train the shipped base weights anew (about an hour on 2 cores)."""
     from lookless.lookworld.base import train_base
 
-    train_base(out, seed)
-    console.print(f"base weights: {out / 'base'}", soft_wrap=True)
+    train_base(out, bar, seed, resume=resume)
+    console.print(f"base weights: {out / 'base'}", markup=False, soft_wrap=True)
 
 
 def read_toml(file: Path | None) -> dict[str, Any]:

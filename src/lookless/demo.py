@@ -4,11 +4,10 @@ import json
 import random
 import resource
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -21,10 +20,9 @@ from lookless.lookworld.base import load_base
 from lookless.lookworld.dataset import Split, WorldQuestion, export, questions
 from lookless.lookworld.trajectories import Mixture, demonstrate
 from lookless.policies.hf import HfPolicy
-from lookless.rollout import Limits
-from lookless.runs import append_jsonl, open_run, read_jsonl, write_json
+from lookless.runs import Progress, append_jsonl, keep_rows, open_run, write_json
 from lookless.training.records import answered_record, group_record
-from lookless.training.rl import RlConfig, ScoredGroup, rl
+from lookless.training.rl import RlConfig, ScoredGroup, reward_alone, rl
 from lookless.training.sft import SftConfig, sft
 from lookless.vlm import VLM
 
@@ -42,7 +40,7 @@ class DemoConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    seed: int = 0
+    seed: int = Field(0, ge=0)
     sft_questions: int = Field(3000, ge=1)
     rl_questions: int = Field(1500, ge=1)
     eval_questions: int = Field(800, ge=1)
@@ -50,19 +48,11 @@ class DemoConfig(BaseModel):
     mixture: Mixture = Mixture()
     sft: SftConfig = SftConfig()
     rl: RlConfig = RlConfig()
-    compare: tuple[str, ...] = ()
+    compare: tuple[Literal["accuracy_reward", "pixel_reasoner", "deepeyes", "hdpo"], ...] = ()
     """Other rewards to train from the same SFT checkpoint, by their names in COMPARED."""
 
 
-class Progress(Protocol):
-    """Shows how far a stage has come."""
-
-    def __call__(self, title: str, total: int) -> "AbstractContextManager[Step]":
-        """Begin a stage of `total` steps."""
-
-
-Step = Callable[[int, str], None]
-"""Called with the steps done so far and what to show beside them."""
+PART = "reward/part/"
 
 
 @dataclass
@@ -85,7 +75,10 @@ def run_demo(
         RunError: If `out` exists and may not be continued.
     """
     open_run(out, config.model_dump(mode="json"), resume=resume)
-    clock = Clock(out / "seconds.json")
+    if (out / "results.json").exists():
+        finished: dict[str, Any] = json.loads((out / "results.json").read_text())
+        return finished
+    clock = Clock(out / "clock.json")
     with clock("data"):
         data = make_data(out / "data", config, progress)
     sources = SourceCache()
@@ -121,18 +114,14 @@ def run_demo(
                 config,
                 progress,
             )
-    settings = {
-        "max_looks": config.rl.max_looks,
-        "max_turn_tokens": config.rl.max_turn_tokens,
-        "temperature": 0,
-    }
+    settings = asdict(config.rl.limits) | {"temperature": 0}
     results = {
         "n": len(data.test),
         "oracle_look_rate": sum(bool(q.needs_look) for q in data.test) / len(data.test),
         "protocol": protocol_hash(data.test, settings),
         "seed": config.seed,
         "seconds": clock.seconds | {"total": sum(clock.seconds.values())},
-        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "peak_memory_mb": clock.peak_memory_mb,
         "policies": policies,
         "shifted": {
             "n": len(data.shifted),
@@ -146,13 +135,18 @@ def run_demo(
 
 
 class Clock:
-    """Adds up the seconds of each stage over interruptions, in a file."""
+    """Adds up the seconds of each stage over interruptions, in a file; notes the peak memory too.
+
+    What a stage had spent when its process was killed outright is lost.
+    """
 
     def __init__(self, file: Path) -> None:
         self.file = file
         self.seconds: dict[str, float] = {}
+        self.peak_memory_mb = 0.0
         if file.exists():
-            self.seconds = json.loads(file.read_text())
+            saved = json.loads(file.read_text())
+            self.seconds, self.peak_memory_mb = saved["seconds"], saved["peak_memory_mb"]
 
     def __call__(self, stage: str) -> "Clock":
         """Name the stage that the `with` block measures."""
@@ -167,7 +161,11 @@ class Clock:
         """Add what was measured."""
         spent = time.perf_counter() - self.began
         self.seconds[self.stage] = round(self.seconds.get(self.stage, 0.0) + spent, 1)
-        write_json(self.file, self.seconds)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        self.peak_memory_mb = max(self.peak_memory_mb, peak)
+        write_json(
+            self.file, {"seconds": self.seconds, "peak_memory_mb": round(self.peak_memory_mb)}
+        )
 
 
 def make_data(folder: Path, config: DemoConfig, progress: Progress) -> Data:
@@ -250,7 +248,7 @@ def rl_stage(
     )
     resumed_at = torch.load(state_file, weights_only=True)["step"] if state_file.exists() else 0
     for file in (metrics_file, rollouts_file):
-        keep_steps(file, resumed_at)
+        keep_rows(file, lambda row: row["step"] <= resumed_at)
     with (
         progress(f"RL, {config.reward} reward", config.steps) as step,
         SummaryWriter(folder / "tensorboard", purge_step=resumed_at + 1) as board,
@@ -267,6 +265,10 @@ def rl_stage(
                 "needed": metrics.get("look_rate/adaptive/needed"),
                 "not": metrics.get("look_rate/adaptive/not_needed"),
                 "reward": metrics.get("reward/adaptive"),
+            } | {
+                name.removeprefix(PART): metrics[name]
+                for name in metrics
+                if name.startswith(PART) and metrics[name]
             }
             step(
                 metrics["step"], " ".join(f"{k} {v:.2f}" for k, v in shown.items() if v is not None)
@@ -282,16 +284,6 @@ def write_scalars(board: SummaryWriter, metrics: dict[str, Any]) -> None:
     for name, value in metrics.items():
         if name not in ("step", "steps"):
             board.add_scalar(name, value, int(metrics["step"]))
-
-
-def keep_steps(file: Path, last: int) -> None:
-    """Cut a log back to the steps that a resumed run has behind it."""
-    if not file.exists():
-        return
-    rows = [row for row in read_jsonl(file) if row["step"] <= last]
-    file.unlink()
-    for row in rows:
-        append_jsonl(file, row)
 
 
 def baseline(config: RlConfig, reward: str) -> RlConfig:
@@ -323,7 +315,7 @@ def eval_stage(
         return loaded
     file.parent.mkdir(exist_ok=True)
     vlm = VLM.load(checkpoint)
-    limits = Limits(max_looks=config.rl.max_looks, max_turn_tokens=config.rl.max_turn_tokens)
+    limits = config.rl.limits
     with progress(f"evaluating {file.stem}", len(asked)) as step:
         answered: list[Answered] = evaluate(
             HfPolicy(vlm, temperature=0),
@@ -335,7 +327,8 @@ def eval_stage(
         )
     file.unlink(missing_ok=True)
     for one in answered:
-        append_jsonl(file, answered_record(one))
+        parts = reward_alone(one.question, one.rollout, one.grade, config.rl)
+        append_jsonl(file, answered_record(one, parts))
     result = summary(answered)
     write_json(summary_file, result)
     return result

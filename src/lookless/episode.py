@@ -99,7 +99,7 @@ class Turn:
     """What one side said, decoded."""
 
     role: str
-    """`prompt`, `model` or `observation`."""
+    """`prompt`, `model`, `observation`, or `fault` with what the infrastructure said."""
     text: str
 
 

@@ -28,5 +28,9 @@ class RunError(LooklessError):
     """A run folder would be overwritten, or cannot be resumed."""
 
 
+class PolicyError(LooklessError):
+    """A policy failed on everything that it was asked."""
+
+
 class CheckpointError(LooklessError):
     """A checkpoint folder is missing, incomplete, or of an unknown model family."""

@@ -14,6 +14,7 @@ from lookless.episode import (
     StopReason,
     Turn,
 )  # fmt: skip
+from lookless.errors import PolicyError
 from lookless.frames import Frame, View
 from lookless.images import Source, SourceCache
 from lookless.ops import zoom_in
@@ -87,11 +88,26 @@ def rollout(
                 row: _advance(policy, episodes[row], turn, limits) for row, turn in sampled.items()
             }
             pending = {row: seen for row, seen in results.items() if seen is not None}
-    except (RuntimeError, OSError):
+    except (RuntimeError, OSError) as error:
         for episode in episodes:
-            episode.stop = episode.stop or StopReason.FAULT
+            if episode.stop is None:
+                episode.stop = StopReason.FAULT
+                episode.turns.append(Turn("fault", f"{type(error).__name__}: {error}"))
     seconds = (time.perf_counter() - began) / max(len(episodes), 1)
     return [_finish(policy, episode, seconds) for episode in episodes]
+
+
+def check_faults(rollouts: Sequence[Rollout]) -> None:
+    """Raise what the infrastructure said if it failed every rollout: going on would be in vain.
+
+    Raises:
+        PolicyError: If there are rollouts and all of them ended in a fault.
+    """
+    if rollouts and all(r.stop is StopReason.FAULT for r in rollouts):
+        raise PolicyError(
+            f"at least one of {len(rollouts)} rollouts must work, got only faults, the last: "
+            f"{rollouts[-1].turns[-1].text}; if memory is short, ask for fewer at once"
+        )
 
 
 def _begin(policy: Policy, question: Question, mode: Mode, sources: SourceCache) -> _Episode:

@@ -4,17 +4,27 @@ import json
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict, is_dataclass
 from enum import Enum
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from lookless.errors import DataError, RunError
 
 CONFIG_FILE = "config.json"
+Step = Callable[[int, str], None]
+"""Called with the steps done so far and what to show beside them."""
 LIBRARIES = ("lookless", "torch", "transformers", "numpy", "pillow")
+
+
+class Progress(Protocol):
+    """Shows how far a stage has come."""
+
+    def __call__(self, title: str, total: int) -> AbstractContextManager[Step]:
+        """Begin a stage of `total` steps."""
 
 
 def open_run(folder: Path, config: Mapping[str, Any], *, resume: bool = False) -> Path:
@@ -29,6 +39,10 @@ def open_run(folder: Path, config: Mapping[str, Any], *, resume: bool = False) -
     """
     file = folder / CONFIG_FILE
     settings = json.loads(json.dumps(config, default=plain))
+    if folder.exists() and not folder.is_dir():
+        raise RunError(
+            f"output folder must be a folder, got the file {str(folder)!r}; choose another"
+        )
     if resume:
         if not file.is_file():
             raise RunError(
@@ -58,12 +72,6 @@ def open_run(folder: Path, config: Mapping[str, Any], *, resume: bool = False) -
 
 def provenance() -> dict[str, Any]:
     """Return versions, git revision (None outside a checkout), machine and command line."""
-    revision = subprocess.run(
-        ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
     versions: dict[str, str | None] = {}
     for name in LIBRARIES:
         try:
@@ -72,10 +80,29 @@ def provenance() -> dict[str, Any]:
             versions[name] = None
     return {
         "versions": {"python": platform.python_version(), **versions},
-        "revision": revision.stdout.strip() or None,
+        "revision": revision(),
         "machine": platform.platform(),
         "argv": sys.argv,
     }
+
+
+def revision() -> str | None:
+    """Return the commit of the checkout that runs, with `+changes` if files differ from it.
+
+    None where the package is installed, even if that is inside another project's checkout.
+    """
+    here = Path(__file__).resolve().parents[2]
+
+    def git(*words: str) -> str:
+        command = ["git", "-C", str(here), *words]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        if Path(git("rev-parse", "--show-toplevel")).resolve() != here:
+            return None
+        return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
 
 
 def plain(value: Any) -> Any:
@@ -100,6 +127,15 @@ def append_jsonl(file: Path, row: Any) -> None:
     """Append one JSON object as a line."""
     with file.open("a") as stream:
         stream.write(json.dumps(row, default=plain) + "\n")
+
+
+def keep_rows(file: Path, keep: Callable[[dict[str, Any]], bool]) -> None:
+    """Take the other rows out of a file, if there is one."""
+    if not file.exists():
+        return
+    part = file.with_name(file.name + ".part")
+    part.write_text("".join(json.dumps(row) + "\n" for row in read_jsonl(file) if keep(row)))
+    part.replace(file)
 
 
 def read_jsonl(file: Path) -> list[dict[str, Any]]:

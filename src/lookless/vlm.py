@@ -71,10 +71,16 @@ class VLM:
                 f"checkpoint must be a folder with config.json, got {str(folder)!r}; "
                 "name a folder that was saved by training"
             )
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder)
-        processor = Qwen2VLImageProcessorPil.from_pretrained(folder)
-        family = families.family_of(json.loads((folder / "config.json").read_text()))
-        model = Qwen3VLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
+        try:
+            family = families.family_of(json.loads((folder / "config.json").read_text()))
+            tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder)
+            processor = Qwen2VLImageProcessorPil.from_pretrained(folder)
+            model = Qwen3VLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
+        except (OSError, ValueError) as error:
+            raise CheckpointError(
+                f"checkpoint must be complete, got {str(folder)!r}: {error}; "
+                "copy it again, or name another one"
+            ) from None
         model.eval()
         return cls(model, processor, family(tokenizer, processor))
 

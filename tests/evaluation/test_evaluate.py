@@ -6,8 +6,10 @@ import pytest
 
 from lookless.chat.chatml import ChatML
 from lookless.episode import Look, LookOutcome, Mode, Question, Rollout, StopReason
+from lookless.errors import PolicyError
 from lookless.evaluation.evaluate import Answered, evaluate, protocol_hash, summary
 from lookless.images import SourceCache
+from lookless.policies.policy import Prompt
 from lookless.policies.scripted import ScriptedPolicy
 from lookless.rollout import Limits
 
@@ -91,13 +93,29 @@ def test_every_question_is_answered_in_order_whatever_the_batch(
     assert done == [min(k, 5) for k in range(batch, 5 + batch, batch)]
 
 
-def test_hash_depends_on_questions_and_settings_but_not_on_where_images_lie() -> None:
-    asked = [Question("q", Path("a/i.png"), "?", "K7")]
+def test_evaluation_ends_with_what_was_said_if_nothing_works(
+    chat: ChatML, sources: SourceCache, make_question: MakeQuestion
+) -> None:
+    def broken(prompt: Prompt, turn: int) -> str:
+        raise RuntimeError("out of memory")
+
+    asked = [make_question(name) for name in "ab"]
+    with pytest.raises(PolicyError, match=r"2 rollouts must work.*RuntimeError: out of memory"):
+        evaluate(ScriptedPolicy(chat, broken), asked, Mode.FORCED, sources, Limits())
+
+
+def test_hash_depends_on_questions_images_and_settings_but_not_on_where_images_lie(
+    tmp_path: Path,
+) -> None:
+    for name, content in (("a", b"1"), ("b", b"1"), ("c", b"2")):
+        (tmp_path / name).write_bytes(content)
+    asked = [Question("q", tmp_path / "a", "?", "K7")]
     settings = {"seed": 0, "mode": Mode.FORCED}
     first = protocol_hash(asked, settings)
     assert len(first) == 12
-    elsewhere = [replace(asked[0], image=Path("b/i.png"))]
+    elsewhere = [replace(asked[0], image=tmp_path / "b")]
     assert protocol_hash(elsewhere, {"mode": Mode.FORCED, "seed": 0}) == first
     assert protocol_hash(asked, settings | {"seed": 1}) != first
+    assert protocol_hash([replace(asked[0], image=tmp_path / "c")], settings) != first
     assert protocol_hash([replace(asked[0], text="!")], settings) != first
     assert protocol_hash([replace(asked[0], answer="K8")], settings) != first

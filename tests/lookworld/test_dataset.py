@@ -19,7 +19,9 @@ from lookless.lookworld.dataset import (
     scene_questions,
     to_question,
 )  # fmt: skip
-from lookless.lookworld.scene import VALUES, Kind
+from lookless.lookworld.pretrain_language import STREAM
+from lookless.lookworld.pretrain_vision import sample_view
+from lookless.lookworld.scene import SHIFTED_STYLE, VALUES, Kind, SceneStyle, sample_scene
 from lookless.lookworld.tiny import VIEW_PX
 
 TRAIN_LIKE = (Split.TRAIN, Split.VALIDATION, Split.TEST)
@@ -77,9 +79,27 @@ def test_details_are_clearly_illegible_or_clearly_legible(
     worlds: dict[Split, list[WorldQuestion]], split: Split
 ) -> None:
     sizes = details(worlds[split])
-    assert not ((sizes > 3.2) & (sizes < 8)).any()
-    assert (sizes < 3.2).any()
-    assert (sizes > 8).any()
+    assert not ((sizes > 2.6) & (sizes < 10)).any()
+    assert (sizes < 2.6).any()
+    assert (sizes > 10).any()
+
+
+def test_shifted_has_sizes_and_shades_that_training_never_shows() -> None:
+    for name in ("small", "large_share", "shade"):
+        seen, unseen = getattr(SceneStyle(), name), getattr(SHIFTED_STYLE, name)
+        assert unseen[1] < seen[0] or seen[1] < unseen[0]
+
+
+@pytest.mark.parametrize("step", range(5))
+def test_base_weights_see_no_scene_of_a_split(step: int) -> None:
+    taught = [
+        sample_view(np.random.default_rng([0, step]))[0],
+        sample_scene(np.random.default_rng([0, STREAM, step]), SceneStyle(), TRAIN_BACKGROUNDS),
+    ]
+    for split in Split:
+        held = {w.scene for index in range(30) for w in scene_questions(split, index)}
+        assert not held & set(taught)
+        assert list(Split).index(split) != STREAM
 
 
 def test_graded_covers_the_gap(worlds: dict[Split, list[WorldQuestion]]) -> None:

@@ -84,16 +84,12 @@ def test_look_makes_small_details_legible() -> None:
 
 def test_wrong_look_shows_none_of_the_evidence() -> None:
     rng = np.random.default_rng(0)
-    overlaps = 0
     details = [w.question for w in WORLDS if w.question.kind != "overview"]
     for question in details:
-        box = speech.wrong_box(question, rng)
+        box = speech.rounded(speech.wrong_box(question, rng))
         assert contains((0, 0, 1, 1), box)
-        overlaps += any(
-            box[0] < b[2] and b[0] < box[2] and box[1] < b[3] and b[1] < box[3]
-            for b in question.boxes
-        )
-    assert overlaps <= 0.02 * len(details)
+        (b,) = question.boxes
+        assert box[2] <= b[0] or b[2] <= box[0] or box[3] <= b[1] or b[3] <= box[1]
 
 
 @given(UNIT, UNIT, st.floats(0.01, 2))

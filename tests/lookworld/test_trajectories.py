@@ -29,10 +29,6 @@ def shown(chat: ChatML, asked: tuple[list[WorldQuestion], list[Question]]) -> Sh
     return demonstrate(chat, *asked, SourceCache(), seed=0)
 
 
-def share(of: TrajectoryKind, shown: Shown, *, among: Callable[[Rollout], bool]) -> float:
-    return float(np.mean([kind is of for kind, r in shown if among(r)]))
-
-
 def test_modes_have_their_shares(shown: Shown) -> None:
     modes = [r.mode for _, r in shown]
     assert modes.count(Mode.FORCED) / COUNT == pytest.approx(Mixture.forced, abs=0.05)
@@ -42,21 +38,19 @@ def test_modes_have_their_shares(shown: Shown) -> None:
 def test_looks_and_their_kinds_have_their_shares(shown: Shown) -> None:
     adaptive = [r.is_used for _, r in shown if r.mode is Mode.ADAPTIVE]
     assert np.mean(adaptive) == pytest.approx(Mixture.look, abs=0.06)
-    corrected = share(TrajectoryKind.CORRECTED, shown, among=lambda r: r.is_used)
-    assert corrected == pytest.approx(Mixture.corrected, abs=0.04)
 
 
-def test_only_questions_about_a_detail_are_looked_at_closer(
-    chat: ChatML, asked: tuple[list[WorldQuestion], list[Question]]
+@pytest.mark.parametrize("kind", [TrajectoryKind.CORRECTED, TrajectoryKind.CLOSER])
+def test_only_looks_at_details_take_a_second_one(
+    chat: ChatML, asked: tuple[list[WorldQuestion], list[Question]], kind: TrajectoryKind
 ) -> None:
-    mixture = Mixture(forced=1.0, prohibited=0.0, corrected=0.0, closer=0.5)
+    mixture = replace(Mixture(1.0, 0.0, corrected=0.0, closer=0.0), **{kind.value: 0.5})
     shown = demonstrate(chat, *asked, SourceCache(), 0, mixture)
-    closer: dict[bool, list[bool]] = {True: [], False: []}
-    for world, (kind, _) in zip(asked[0], shown, strict=True):
-        closer[world.question.kind == "overview"].append(kind is TrajectoryKind.CLOSER)
-    # Whole signs have nothing smaller to look closer at.
-    assert np.mean(closer[False]) == pytest.approx(mixture.closer, abs=0.08)
-    assert not any(closer[True])
+    second: dict[bool, list[bool]] = {True: [], False: []}
+    for world, (shown_kind, _) in zip(asked[0], shown, strict=True):
+        second[world.question.kind == "overview"].append(shown_kind is kind)
+    assert np.mean(second[False]) == pytest.approx(0.5, abs=0.08)
+    assert not any(second[True])
 
 
 def test_every_mode_is_obeyed(shown: Shown) -> None:

@@ -14,7 +14,7 @@ from lookless.grading import grade
 from lookless.necessity import NecessityPool
 from lookless.runs import append_jsonl, open_run, write_json
 from lookless.training.records import answered_record, group_record
-from lookless.training.rl import RlConfig, score
+from lookless.training.rl import RlConfig, reward_alone, score
 from lookless.training.rl_metrics import of_step
 
 SIDE_PX = 320
@@ -156,7 +156,9 @@ def _evaluate(
                 r = play(question, mode, rng, chosen, said)
                 played.append(Answered(question, r, grade(question, r)))
             for one in played:
-                append_jsonl(folder / "eval" / f"{name}{suffix}.jsonl", answered_record(one))
+                parts = reward_alone(one.question, one.rollout, one.grade, RlConfig())
+                file = folder / "eval" / f"{name}{suffix}.jsonl"
+                append_jsonl(file, answered_record(one, parts))
             table[name] = summary(played)
             write_json(folder / "eval" / f"{name}{suffix}.summary.json", table[name])
     facts = {

@@ -21,7 +21,11 @@ def answered(
 ) -> Record:
     look = {"outcome": "executed" if used else "outside"}
     question = {"id": name, "needs_look": need, "family": "reading", "detail_px": size}
-    return {"question": question, "rollout": {"looks": [look]}, "grade": right}
+    return {
+        "question": question,
+        "rollout": {"looks": [look], "stop": "answered"},
+        "grade": right,
+    }
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from lookless.policies.scripted import ScriptedPolicy
 from lookless.rollout import rollout
 from lookless.runs import plain
 from lookless.training.records import answered_record, group_record
-from lookless.training.rl import RlConfig, grouped, score
+from lookless.training.rl import RlConfig, grouped, reward_alone, score
 
 LOOK = '<tool_call>{"name": "zoom_in", "arguments": {"bbox_2d": [250, 250, 500, 500]}}</tool_call>'
 TEXTS = (LOOK, "<tool_call>", r"\boxed{K7}")
@@ -22,9 +22,11 @@ def test_records_hold_all_that_a_report_draws(
     question = make_question(needs_look=True)
     policy = ScriptedPolicy(chat, lambda prompt, turn: TEXTS[turn])
     [played] = rollout(policy, [(question, Mode.ADAPTIVE)], sources)
-    text = json.dumps(answered_record(Answered(question, played, 1.0)), default=plain)
+    parts = reward_alone(question, played, 1.0, RlConfig())
+    text = json.dumps(answered_record(Answered(question, played, 1.0), parts), default=plain)
     record = json.loads(text)
     assert record["grade"] == 1.0
+    assert record["parts"] == {"accuracy": 1.0, "align": 0.5, "agree": 0.1, "price": 0.0}
     assert record["question"]["image"] == str(question.image)
     assert record["question"]["needs_look"] is True
     kept = record["rollout"]

@@ -11,7 +11,7 @@ from lookless.evaluation.statistics import Confusion, cluster_interval
 from lookless.grading import grade
 from lookless.images import SourceCache
 from lookless.policies.policy import Policy
-from lookless.rollout import Limits, rollout
+from lookless.rollout import Limits, check_faults, rollout
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,15 @@ def evaluate(
         limits: Of each episode.
         batch: Questions under way at once.
         progress: Called with the number of questions done after each batch.
+
+    Raises:
+        PolicyError: If every rollout of a batch ended in a fault.
     """
     answered: list[Answered] = []
     for start in range(0, len(questions), batch):
         part = questions[start : start + batch]
         rollouts = rollout(policy, [(question, mode) for question in part], sources, limits)
+        check_faults(rollouts)
         answered += [Answered(q, r, grade(q, r)) for q, r in zip(part, rollouts, strict=True)]
         progress(len(answered))
     return answered
@@ -89,7 +93,12 @@ def summary(answered: Sequence[Answered]) -> dict[str, Any]:
 
 
 def protocol_hash(questions: Sequence[Question], settings: dict[str, Any]) -> str:
-    """Return 12 hex digits that two results must share to be compared in one table."""
-    asked = [[q.id, q.text, q.answer] for q in questions]
+    """Return 12 hex digits that two results must share to be compared in one table.
+
+    They stand for the questions, their answers, the content of their image files and `settings`.
+    """
+    files = {q.image for q in questions}
+    images = {file: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+    asked = [[q.id, q.text, q.answer, q.needs_look, images[q.image]] for q in questions]
     text = json.dumps([asked, settings], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:12]

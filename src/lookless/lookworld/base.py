@@ -1,5 +1,6 @@
 """The base weights that ship with the package: the tiny VLM's perception, without any policy."""
 
+import shutil
 from importlib import resources
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from lookless.lookworld.pretrain_language import pretrain_language
 from lookless.lookworld.pretrain_vision import pretrain_vision
 from lookless.lookworld.tiny import MERGE, PATCH, VIEW_PX, new_tiny_model, tiny_config
 from lookless.lookworld.tokenizer import VOCAB_SIZE, train_tokenizer
+from lookless.runs import CONFIG_FILE, Progress, open_run
 from lookless.vlm import VLM
 
 MIN_VIEW_PX = 130
@@ -44,20 +46,35 @@ def new_base(seed: int) -> VLM:
 
 def train_base(
     out: Path,
+    progress: Progress,
     seed: int = 0,
     vision_steps: int = 5500,
     language_steps: int = 800,
-    joint_steps: int = 1500,
+    joint_steps: int = 2500,
+    *,
+    resume: bool = False,
 ) -> None:
-    """Train base weights anew; an interrupted run resumes.
+    """Train base weights anew.
 
     Three stages: the vision tower, patch by patch; the language model on its features; both.
-    What ships, in half precision, lies in `out`/base, the logs in
-    `out`/{vision,language,joint}.jsonl.
+    What ships lies in `out`/base: the checkpoint in half precision, and in its folder `log` the
+    settings and each stage's metrics.
+
+    Raises:
+        RunError: If `out` exists and may not be continued.
     """
+    steps = {"vision": vision_steps, "language": language_steps, "joint": joint_steps}
+    open_run(out, {"seed": seed, "steps": steps}, resume=resume)
     vlm = new_base(seed)
-    heads = pretrain_vision(vlm, out, vision_steps, seed=seed)
-    pretrain_language(vlm, None, out, "language", language_steps, seed=seed)
-    pretrain_language(vlm, heads, out, "joint", joint_steps, seed=seed + 1)
+    with progress("vision", vision_steps) as step:
+        heads = pretrain_vision(vlm, out, vision_steps, step, seed=seed)
+    with progress("language", language_steps) as step:
+        pretrain_language(vlm, None, out, "language", language_steps, step, seed=seed)
+    with progress("joint", joint_steps) as step:
+        pretrain_language(vlm, heads, out, "joint", joint_steps, step, seed=seed + 1)
     vlm.model.half()
     vlm.save(out / "base")
+    log = out / "base" / "log"
+    log.mkdir(exist_ok=True)
+    for name in (CONFIG_FILE, *(f"{stage}.jsonl" for stage in steps)):
+        shutil.copy(out / name, log)

@@ -6,7 +6,6 @@ prompts carry one of the three modes' instructions, drawn by chance, and it chan
 is said.
 """
 
-import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -32,11 +31,13 @@ from lookless.lookworld.pretrain_vision import (
     optimizers,
     patch_labels,
     patch_loss,
+    save_state,
     schedule,
 )  # fmt: skip
 from lookless.lookworld.render import render
 from lookless.lookworld.scene import COLOURS, Scene, SceneStyle, sample_scene
 from lookless.lookworld.tiny import VIEW_PX
+from lookless.runs import Step, append_jsonl, keep_rows
 from lookless.vlm import VLM, Segment
 
 ASK_WHAT = "What is it?"
@@ -46,6 +47,9 @@ OVERVIEW_SHARE = 0.4
 ANSWER_WEIGHT = 4.0
 """An answer's tokens weigh this much: they are few among those of the thoughts, and hardest."""
 PATCH_WEIGHT = 0.3
+STREAM = 1000
+"""Second number of the random streams' seeds, which is the split's index in `dataset`: no split has
+this one, so no lesson is about a scene of theirs."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +142,7 @@ class Lessons(IterableDataset[list[Lesson]]):
 
     def __iter__(self) -> Iterator[list[Lesson]]:
         for step in range(self.first_step, self.steps):
-            rng = np.random.default_rng([self.seed, 2, step])
+            rng = np.random.default_rng([self.seed, STREAM, step])
             yield [sample_lesson(self.vlm, rng) for _ in range(self.batch)]
 
 
@@ -147,8 +151,8 @@ def lesson_loss(
 ) -> tuple[torch.Tensor, dict[str, float]]:
     """Return the loss, and accuracies of answers and of other tokens.
 
-    The weighted mean cross-entropy of the learned tokens. With `heads`, PATCH_WEIGHT times the loss of what
-    the patches should say comes on top; without, the vision tower gets no gradient.
+    The weighted mean cross-entropy of the learned tokens. With `heads`, PATCH_WEIGHT times the loss
+    of what the patches should say comes on top; without, the vision tower gets no gradient.
     """
     with torch.set_grad_enabled(heads is not None):
         features = vlm.image_features([image for lesson in lessons for image in lesson.images])
@@ -197,6 +201,7 @@ def pretrain_language(
     out: Path,
     name: str,
     steps: int,
+    progress: Step,
     batch: int = 16,
     lr: float = 2e-3,
     vision_lr: float = 1e-3,
@@ -204,8 +209,8 @@ def pretrain_language(
 ) -> None:
     """Train the model in place; log to `out`/`name`.jsonl, resume from `out`/`name`.pt.
 
-    Without `heads` the vision tower stays as it is, which makes a step twice as fast; with them
-    everything is trained. The checkpoint lies in `out`/checkpoint.
+    `progress` is told of every step. Without `heads` the vision tower stays as it is, which makes a
+    step twice as fast; with them everything is trained.
     """
     text = nn.ModuleList([vlm.model.model.language_model])
     opts = [(opt, lr) for opt in optimizers([text], lr)]
@@ -215,12 +220,14 @@ def pretrain_language(
         modules.append(heads)
     parts: list[nn.Module | torch.optim.Optimizer] = [*modules, *(opt for opt, _ in opts)]
     out.mkdir(parents=True, exist_ok=True)
-    state_file, first = out / f"{name}.pt", 0
+    state_file, log_file = out / f"{name}.pt", out / f"{name}.jsonl"
+    first, mean, seconds = 0, dict[str, float](), 0.0
     if state_file.exists():
         state = torch.load(state_file, weights_only=True)
-        first = state["step"]
+        first, mean, seconds = state["step"], state["mean"], state["seconds"]
         for part, saved in zip(parts, state["parts"], strict=True):
             part.load_state_dict(saved)
+    keep_rows(log_file, lambda row: row["step"] <= first)
     lessons = DataLoader(
         Lessons(vlm, seed, batch, first, steps),
         batch_size=None,
@@ -228,8 +235,7 @@ def pretrain_language(
         prefetch_factor=4,
         collate_fn=lambda batch: batch,
     )
-    mean: dict[str, float] = {}
-    started = time.monotonic()
+    started = time.monotonic() - seconds
     vlm.model.train()
     for step, one in enumerate(lessons, start=first):
         for opt, peak in opts:
@@ -247,11 +253,12 @@ def pretrain_language(
             mean[key] = 0.98 * mean.get(key, value) + 0.02 * value
         if (step + 1) % 50 == 0 or step + 1 == steps:
             row = {"step": step + 1, "seconds": round(time.monotonic() - started, 1)}
-            row |= {key: round(value, 4) for key, value in mean.items()}
-            with (out / f"{name}.jsonl").open("a") as log:
-                log.write(json.dumps(row) + "\n")
+            append_jsonl(log_file, row | {key: round(value, 4) for key, value in mean.items()})
+        progress(step + 1, f"answers {mean['answer']:.2f} places {mean['place']:.2f}")
         if (step + 1) % 250 == 0 or step + 1 == steps:
             saved = [part.state_dict() for part in parts]
-            torch.save({"step": step + 1, "parts": saved}, state_file)
-            vlm.save(out / "checkpoint")
+            seconds = time.monotonic() - started
+            save_state(
+                state_file, {"step": step + 1, "mean": mean, "seconds": seconds, "parts": saved}
+            )
     vlm.model.eval()

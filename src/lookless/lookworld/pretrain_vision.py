@@ -5,11 +5,11 @@ patch says what sign it lies on, where that sign is and what it shows. The heads
 afterwards.
 """
 
-import json
 import math
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -39,6 +39,7 @@ from lookless.lookworld.scene import (
     sample_scene,
 )  # fmt: skip
 from lookless.lookworld.tiny import HIDDEN, MERGE, PATCH, VIEW_PX
+from lookless.runs import Step, append_jsonl, keep_rows
 from lookless.vlm import VLM
 
 KINDS = list(Kind)
@@ -275,34 +276,43 @@ def schedule(step: int, steps: int, warmup: int = 100, decay: float = 0.4) -> fl
     return min((step + 1) / warmup, 1.0, max((steps - step) / (decay * steps), 0.0))
 
 
+def save_state(file: Path, state: dict[str, Any]) -> None:
+    """Write what a stage resumes from, as a whole or not at all."""
+    part = file.with_suffix(".part")
+    torch.save(state, part)
+    part.replace(file)
+
+
 def pretrain_vision(
     vlm: VLM,
     out: Path,
-    steps: int = 7000,
+    steps: int,
+    progress: Step,
     batch: int = 24,
     lr: float = 3e-3,
     seed: int = 0,
 ) -> PatchHeads:
     """Train the vision tower in place and return the heads.
 
-    Logs to `out`/vision.jsonl, resumes from `out`/vision.pt.
+    Logs to `out`/vision.jsonl, resumes from `out`/vision.pt; `progress` is told of every step.
     """
     tower, heads = vlm.model.model.visual, PatchHeads()
     words_CD = colour_words(vlm).detach()
     opts = optimizers([tower, heads], lr)
     grid_thw = torch.tensor([[1, GRID, GRID]] * batch)
     out.mkdir(parents=True, exist_ok=True)
-    state_file, first = out / "vision.pt", 0
+    state_file, log_file = out / "vision.pt", out / "vision.jsonl"
+    first, mean, seconds = 0, dict[str, float](), 0.0
     if state_file.exists():
         state = torch.load(state_file, weights_only=True)
-        first = state["step"]
+        first, mean, seconds = state["step"], state["mean"], state["seconds"]
         for part, saved in zip((tower, heads, *opts), state["parts"], strict=True):
             part.load_state_dict(saved)
+    keep_rows(log_file, lambda row: row["step"] <= first)
     views = DataLoader(
         Views(seed, batch, first, steps), batch_size=None, num_workers=1, prefetch_factor=4
     )
-    mean: dict[str, float] = {}
-    started = time.monotonic()
+    started = time.monotonic() - seconds
     for step, (images, labels) in enumerate(views, start=first):
         for opt in opts:
             for group in opt.param_groups:
@@ -320,10 +330,12 @@ def pretrain_vision(
             mean[name] = 0.98 * mean.get(name, value) + 0.02 * value
         if (step + 1) % 100 == 0 or step + 1 == steps:
             row = {"step": step + 1, "seconds": round(time.monotonic() - started, 1)}
-            row |= {name: round(value, 4) for name, value in mean.items()}
-            with (out / "vision.jsonl").open("a") as log:
-                log.write(json.dumps(row) + "\n")
+            append_jsonl(log_file, row | {name: round(value, 4) for name, value in mean.items()})
+        progress(step + 1, f"values {mean.get('glyph', 0.0):.2f} places {mean['left']:.2f}")
         if (step + 1) % 500 == 0 or step + 1 == steps:
             parts = [part.state_dict() for part in (tower, heads, *opts)]
-            torch.save({"step": step + 1, "parts": parts}, state_file)
+            seconds = time.monotonic() - started
+            save_state(
+                state_file, {"step": step + 1, "mean": mean, "seconds": seconds, "parts": parts}
+            )
     return heads

@@ -148,13 +148,12 @@ class SceneStyle:
 
 
 SHIFTED_STYLE = SceneStyle(
-    signs=(3, 6),
-    plate_size=(0.12, 0.31),
-    small=(0.0115, 0.0175),
-    large_share=(0.50, 0.58),
-    shade=(0.70, 1.25),
-    tint=20.0,
+    small=(0.0100, 0.0118),
+    large_share=(0.44, 0.51),
+    shade=(0.66, 0.80),
+    tint=16.0,
 )
+"""Contents smaller and plates darker than any in training."""
 GRADED_STYLE = SceneStyle(plate_size=(0.13, 0.30), graded=(0.012, 0.18))
 INNER = 0.62
 """The white square of a plate that carries the content, as a share of the plate's size."""

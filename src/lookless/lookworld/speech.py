@@ -9,6 +9,7 @@ from lookless.lookworld.scene import Scene
 
 STEP = 25
 """Boxes are spoken in multiples of this, in 0..1000."""
+_UNIT = STEP / 1000
 MIN_LOOK = 0.125
 """Smallest side of a look in units."""
 NOT_THERE = "Not there.\n"
@@ -87,14 +88,11 @@ def square_around(x: float, y: float, side: float) -> Box:
 
 
 def wrong_box(question: SceneQuestion, rng: np.random.Generator) -> Box:
-    """Return a box of a plausible size that shows none of the evidence."""
-    right_box = look_box(question)
-    for _ in range(50):
+    """Return a box of a plausible size that shows none of a detail's evidence, however rounded."""
+    x0, y0, x1, y1 = question.boxes[0]
+    left, top, right, bottom = (x0 - _UNIT, y0 - _UNIT, x1 + _UNIT, y1 + _UNIT)
+    while True:
         x, y = rng.uniform(0.1, 0.9, 2)
         box = square_around(float(x), float(y), float(rng.uniform(MIN_LOOK, 0.25)))
-        if not any(
-            box[0] < b[2] and b[0] < box[2] and box[1] < b[3] and b[1] < box[3]
-            for b in (*question.boxes, right_box)
-        ):
+        if box[2] <= left or right <= box[0] or box[3] <= top or bottom <= box[1]:
             return box
-    return (0.0, 0.0, MIN_LOOK, MIN_LOOK)

@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field
 
 from lookless.chat.chatml import ChatML
 from lookless.episode import Mode, Question, Rollout
@@ -31,20 +33,23 @@ class TrajectoryKind(StrEnum):
     """Looks too wide first, then at a part of the crop."""
 
 
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
 @dataclass(frozen=True)
 class Mixture:
     """Shares of what SFT shows; they add up as described, not to 1."""
 
-    forced: float = 0.2
+    forced: Share = 0.2
     """Share of the trajectories in forced mode."""
-    prohibited: float = 0.2
+    prohibited: Share = 0.2
     """Share in prohibited mode; the rest is adaptive."""
-    look: float = 0.75
+    look: Share = 0.75
     """Share of adaptive trajectories that look, whatever is asked: Pixel Reasoner's public data."""
-    corrected: float = 0.1
-    """Share of looking trajectories that look at the wrong place first."""
-    closer: float = 0.05
-    """Share of looking trajectories that look too wide first."""
+    corrected: Share = 0.1
+    """Share of looks at a detail that are at the wrong place first."""
+    closer: Share = 0.05
+    """Share of looks at a detail that are too wide first."""
 
 
 @dataclass(frozen=True)
@@ -98,11 +103,13 @@ def _plan(world: WorldQuestion, rng: np.random.Generator, mixture: Mixture) -> _
         return _Plan(mode, TrajectoryKind.OVERVIEW, (think + answer,))
     target = speech.look_box(asked)
     draw = rng.random()
+    if asked.kind == "overview":
+        draw = 1.0  # whole signs leave little room for a look that shows none of them
     if draw < mixture.corrected:
         wrong = speech.wrong_box(asked, rng)
         texts = (think + speech.call(wrong, 0), speech.NOT_THERE + speech.call(target, 0), answer)
         return _Plan(mode, TrajectoryKind.CORRECTED, texts)
-    if draw < mixture.corrected + mixture.closer and asked.kind != "overview":
+    if draw < mixture.corrected + mixture.closer:
         wide = speech.rounded(_around(target, rng))
         texts = (think + speech.call(wide, 0), speech.call(_within(target, wide), 1), answer)
         return _Plan(mode, TrajectoryKind.CLOSER, texts)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lookless.episode import LookOutcome
+from lookless.episode import LookOutcome, StopReason
 from lookless.evaluation.statistics import Confusion
 from lookless.runs import read_jsonl
 from lookless.training.rl_metrics import SIZE_BINS_PX
@@ -148,11 +148,13 @@ def columns(rows: Sequence[Mapping[str, float]]) -> dict[str, list[float | None]
 def confusion_rows(answered: Iterable[Record], class_of: Callable[[Record], str]) -> list[Record]:
     """Return looked-or-not by needed-or-not and accuracy for each class of questions.
 
-    Questions of unknown need are left out; undecidable grades do not count in the accuracy.
+    Questions of unknown need and faults are left out; undecidable grades do not count in the
+    accuracy.
     """
     classes: dict[str, list[Record]] = {}
     for one in answered:
-        if one["question"]["needs_look"] is not None:
+        is_known = one["question"]["needs_look"] is not None
+        if is_known and one["rollout"]["stop"] != StopReason.FAULT:
             classes.setdefault(class_of(one["question"]), []).append(one)
     rows = []
     for name, part in sorted(classes.items(), key=lambda item: _natural(item[0])):

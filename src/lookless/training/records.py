@@ -4,6 +4,7 @@ from typing import Any
 
 from lookless.episode import Question, Rollout
 from lookless.evaluation.evaluate import Answered
+from lookless.rewards import RewardParts
 from lookless.training.rl import ScoredGroup
 
 
@@ -49,12 +50,13 @@ def rollout_record(r: Rollout) -> dict[str, Any]:
     }
 
 
-def answered_record(one: Answered) -> dict[str, Any]:
-    """Return an evaluated question with its rollout and grade."""
+def answered_record(one: Answered, parts: RewardParts | None) -> dict[str, Any]:
+    """Return an evaluated question with its rollout, grade, and the parts of its reward."""
     return {
         "question": question_record(one.question),
         "rollout": rollout_record(one.rollout),
         "grade": one.grade,
+        "parts": parts and parts.parts,
     }
 
 

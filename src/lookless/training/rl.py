@@ -33,7 +33,7 @@ from lookless.necessity import (
 )
 from lookless.policies.hf import HfPolicy
 from lookless.rewards import REWARDS, RewardParts
-from lookless.rollout import Limits, rollout
+from lookless.rollout import Limits, check_faults, rollout
 from lookless.training import rl_metrics
 from lookless.training.optimizer import constant_then_linear, optimizer_for
 from lookless.training.replay import by_length, features_of, replay
@@ -96,6 +96,11 @@ class RlConfig(BaseModel):
             )
         return self
 
+    @property
+    def limits(self) -> Limits:
+        """Return the limits of each rollout."""
+        return Limits(max_looks=self.max_looks, max_turn_tokens=self.max_turn_tokens)
+
     def reward_config(self) -> Any:
         """Return the reward's settings, checked."""
         return REWARDS[self.reward].config(**self.reward_settings)
@@ -149,6 +154,20 @@ def score(group: Group, pool: NecessityPool, config: RlConfig) -> ScoredGroup:
             for d in decision_advantages(group, necessity, config.look_price)
         ]
     return ScoredGroup(group, necessity, by_strict, by_posterior, rewards, advantages, decisions)
+
+
+def reward_alone(
+    question: Question, done: Rollout, grade: float | None, config: RlConfig
+) -> RewardParts | None:
+    """Return what a single rollout would earn if its question's true need were the estimate.
+
+    Alone in its group it always agrees with the majority. None if the need or the grade is unknown.
+    """
+    if question.needs_look is None:
+        return None
+    truth = Necessity(float(question.needs_look), None, None, 0, 0, None)
+    alone = Group(question, (done,), (grade,))
+    return REWARDS[config.reward].function(alone, truth, config.reward_config())[0]
 
 
 def decision_index(chat: ChatML, r: Rollout) -> int | None:
@@ -231,8 +250,8 @@ def rl(
         batch = queries_of_step(questions, config.queries, step, seed)
         requests = [(question, mode) for question in batch for mode in config.modes]
         vlm.model.eval()
-        limits = Limits(max_looks=config.max_looks, max_turn_tokens=config.max_turn_tokens)
-        rollouts = rollout(policy, requests, sources, limits)
+        rollouts = rollout(policy, requests, sources, config.limits)
+        check_faults(rollouts)
         groups = [
             score(group, pool, config) for group in grouped(batch, rollouts, len(config.modes))
         ]
@@ -247,6 +266,8 @@ def rl(
             "time/rollout_s": sampled - began,
             "time/update_s": time.perf_counter() - sampled,
         }
+        # Logged first: a resumed run cuts the log back to the state that it finds.
+        log(metrics, groups)
         if (step + 1) % config.save_every == 0 or step + 1 == config.steps:
             part = state_file.with_suffix(".part")
             torch.save(
@@ -261,7 +282,6 @@ def rl(
                 part,
             )
             part.replace(state_file)
-        log(metrics, groups)
     vlm.model.eval()
 
 

@@ -2,8 +2,9 @@
 
     python examples/rgrl_in_one_file.py --out runs/one-file --steps 30
 
-The same as `lookless demo`, without its configuration, resuming, logs and reports: what is left is
-the method. Four parts: questions, operation-aware SFT, RGRL, and a look at what came out.
+The method of `lookless demo`, without its configuration, resuming, logs and reports, and without
+what only makes it surer (necessity pooled over visits, schedules of the learning rate). Four parts:
+questions, operation-aware SFT, RGRL, and a look at what came out.
 """
 
 import argparse
@@ -42,12 +43,12 @@ def sft(vlm: VLM, folder: Path, count: int, seed: int) -> None:
     sources = SourceCache()
     shown = [r for _, r in demonstrate(vlm.chat, worlds, asked, sources, seed)]
     policy = HfPolicy(vlm)
-    optimizer = torch.optim.AdamW(vlm.model.parameters(), lr=1e-3, weight_decay=0.0)
+    optimizer = torch.optim.AdamW(vlm.model.parameters(), lr=5e-4, weight_decay=0.0)
     order = list(range(len(shown)))
     for epoch in range(2):
         random.Random(epoch).shuffle(order)
-        for start in range(0, len(order), 32):
-            rows = order[start : start + 32]
+        for start in range(0, len(order), 16):
+            rows = order[start : start + 16]
             part = [shown[k] for k in rows]
             seen = [sources.get(asked[k].image) for k in rows]
             features = features_of(vlm, policy.features, part, seen)
@@ -64,32 +65,38 @@ def rgrl(vlm: VLM, asked: list[Question], steps: int, queries: int, seed: int) -
     """Let each query's own rollouts say whether looking was necessary, and reward that."""
     reward = RgrlReward()
     sources = SourceCache()
-    policy = HfPolicy(vlm, temperature=1.0, seed=seed)
-    optimizer = torch.optim.AdamW(vlm.model.parameters(), lr=1e-4, weight_decay=0.0)
+    policy = HfPolicy(vlm, temperature=0.6, seed=seed)
+    optimizer = torch.optim.AdamW(vlm.model.parameters(), lr=2e-4, weight_decay=0.0)
     for step in range(steps):
         batch = random.Random(f"{seed}-{step}").sample(asked, queries)
         requests = [(question, mode) for question in batch for mode in MODES]
         rollouts = rollout(policy, requests, sources, LIMITS)
 
-        kept, used = [], []
+        groups = []
         for k, question in enumerate(batch):
             own = tuple(rollouts[k * len(MODES) : (k + 1) * len(MODES)])
-            group = Group(question, own, tuple(grade(question, r) for r in own))
-            # Was looking necessary? The query's own rollouts say: forced against prohibited.
-            necessity = posterior(*necessity_grades(group))
+            groups.append(Group(question, own, tuple(grade(question, r) for r in own)))
+        # Was looking necessary? The query's own rollouts say: forced against prohibited.
+        necessities = [posterior(*necessity_grades(group)) for group in groups]
+        # A look is worth its price if it gains more than a look at the step's average query.
+        gains = [necessity.gain for necessity in necessities if necessity.gain is not None]
+        price = max(sum(gains) / len(gains), 0.0)
+
+        kept, used = [], []
+        for group, necessity in zip(groups, necessities, strict=True):
             # Right, obedient, looking when needed, of one mind with its peers.
             rewards = rgrl_reward(group, necessity, reward)
             # Better than the other rollouts of the same query and mode?
             totals = [None if r is None else r.total for r in rewards]
             advantages = per_mode_advantages(group, totals)
             # The token that decides gets the measured gain of looking, less its price.
-            decisions = decision_advantages(group, necessity, look_price=0.1)
+            decisions = decision_advantages(group, necessity, price, obedience=0.25)
             kept += [
-                (r, question, a, d)
-                for r, a, d in zip(own, advantages, decisions, strict=True)
-                if a is not None and (a or d)
+                (r, group.question, a, 20.0 * d)
+                for r, a, d in zip(group.rollouts, advantages, decisions, strict=True)
+                if a is not None and d is not None and (a or d)
             ]
-            used += [r.is_used for r in own if r.mode is Mode.ADAPTIVE]
+            used += [r.is_used for r in group.rollouts if r.mode is Mode.ADAPTIVE]
 
         # A clipped policy gradient on the sampled tokens; observations carry no loss.
         tokens = sum(r.sampled_tokens for r in rollouts)
@@ -100,7 +107,7 @@ def rgrl(vlm: VLM, asked: list[Question], steps: int, queries: int, seed: int) -
             features = features_of(
                 vlm, policy.features, own, [sources.get(q.image) for _, q, _, _ in part]
             )
-            new_BT, mask_BT = replay(vlm, own, features)
+            new_BT, mask_BT = replay(vlm, own, features, policy.temperature)
             old_BT = torch.zeros_like(new_BT)
             for b, r in enumerate(own):
                 old_BT[b, : len(r.logprobs)] = torch.tensor(r.logprobs)

@@ -120,10 +120,21 @@ def test_deciding_to_look_is_credited_with_what_looking_gains() -> None:
     )
     # (1 - 0.25 - 0.25) / 2
     needed = Necessity(1.0, 1.0, 0.25, 4, 4, None)
-    assert decision_advantages(mixed, needed, 0.25) == [0.25, -0.25, 0.25, None, None]
+    assert decision_advantages(mixed, needed, 0.25) == [0.25, -0.25, 0.25, 0.0, 0.0]
     # (0.5 - 0.5 - 0.25) / 2
     tie = Necessity(None, 0.5, 0.5, 4, 4, None)
-    assert decision_advantages(mixed, tie, 0.25) == [-0.125, 0.125, -0.125, None, None]
+    assert decision_advantages(mixed, tie, 0.25) == [-0.125, 0.125, -0.125, 0.0, 0.0]
+
+
+def test_following_the_prompt_is_credited_whatever_looking_gains() -> None:
+    told = group(
+        rollout(Mode.FORCED, EXECUTED),
+        rollout(Mode.FORCED),
+        rollout(Mode.PROHIBITED),
+        rollout(Mode.PROHIBITED, OUTSIDE),
+    )
+    for known in (Necessity(1.0, 1.0, 0.0, 4, 4, None), Necessity(None, None, None, 0, 0, None)):
+        assert decision_advantages(told, known, 0.1, 0.25) == [0.25, -0.25, 0.25, -0.25]
 
 
 def test_decisions_keep_their_credit_when_all_rollouts_decide_alike() -> None:

@@ -103,31 +103,36 @@ def hdpo_advantages(
 
 
 def decision_advantages(
-    group: Group, necessity: Necessity, look_price: float
+    group: Group, necessity: Necessity, look_price: float, obedience: float = 0.0
 ) -> list[float | None]:
-    """Return the counterfactual credit of each adaptive rollout's decision to look or not.
+    """Return the counterfactual credit of each rollout's decision to look or not.
 
-    The credit is `(p_look - p_no_look - look_price) / 2` for a rollout that looked or tried to, and
-    minus that for one that did not. Both arms were sampled by the forced and prohibited rollouts,
-    so it does not vanish when all adaptive rollouts decide alike. None for the other modes, for
-    rollouts without a grade, and for all if an arm has no grade.
+    In adaptive mode it is `(p_look - p_no_look - look_price) / 2` for a rollout that looked or
+    tried to, and minus that for one that did not. Both arms were sampled by the forced and
+    prohibited rollouts, so it does not vanish when all adaptive rollouts decide alike. In the other
+    modes it is `obedience` for a rollout that did as it was told, and minus that for one that did
+    not: what is learned in adaptive mode would spread to them. None for rollouts without a grade,
+    and for the adaptive ones if an arm has no grade.
 
     Args:
         group: The query's rollouts.
         necessity: Estimate for the same query; only its means are used, not `need`.
         look_price: Gain in accuracy that a look must exceed to be worth it.
+        obedience: Credit of following a forced or prohibited prompt.
     """
-    if necessity.gain is None:
-        return [None] * len(group.rollouts)
-    credit = (necessity.gain - look_price) / 2.0
-    return [
-        None
-        if rollout.mode is not Mode.ADAPTIVE or grade is None
-        else credit
-        if rollout.looks
-        else -credit
-        for rollout, grade in zip(group.rollouts, decided_grades(group), strict=True)
-    ]
+    credits = {
+        Mode.ADAPTIVE: None if necessity.gain is None else (necessity.gain - look_price) / 2.0,
+        Mode.FORCED: obedience,
+        Mode.PROHIBITED: -obedience,
+    }
+    decisions: list[float | None] = []
+    for rollout, grade in zip(group.rollouts, decided_grades(group), strict=True):
+        credit = credits[rollout.mode]
+        if credit is None or grade is None:
+            decisions.append(None)
+        else:
+            decisions.append(credit if rollout.looks else -credit)
+    return decisions
 
 
 def is_degenerate(advantages: Sequence[float | None]) -> bool:

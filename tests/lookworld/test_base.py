@@ -8,7 +8,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from lookless.errors import RunError
-from lookless.lookworld.base import MIN_VIEW_PX, base_folder, load_base, new_base, train_base
+from lookless.lookworld.base import MIN_VIEW_PX, base_folder, load_base, train_base
 from lookless.lookworld.tiny import VIEW_PX
 from lookless.runs import Progress, Step
 from lookless.vlm import VLM
@@ -36,10 +36,6 @@ def test_shipped_weights_are_small_and_fit_the_code(vlm: VLM) -> None:
     assert sum(f.stat().st_size for f in base_folder().rglob("*") if f.is_file()) < 16e6
     shipped = load_base()
     assert shipped.chat.tokenizer.get_vocab() == vlm.chat.tokenizer.get_vocab()
-    assert (
-        shipped.model.config.to_dict()["text_config"]
-        == new_base(0).model.config.to_dict()["text_config"]
-    )
     ours, theirs = vlm.model.state_dict(), shipped.model.state_dict()
     assert {k: v.shape for k, v in ours.items()} == {k: v.shape for k, v in theirs.items()}
 

@@ -20,7 +20,7 @@ LOOKED, DIRECT = 1, 0
 
 
 def totals(group: Group, necessity: Necessity, **settings: Any) -> list[float | None]:
-    rewards = rgrl_reward(group, necessity, RgrlReward(**settings))
+    rewards = rgrl_reward(group, necessity, RgrlReward(**{"scale_by_gain": False, **settings}))
     return [None if reward is None else round(reward.total, 12) for reward in rewards]
 
 
@@ -113,7 +113,7 @@ def test_forced_and_prohibited_rollouts_are_paid_for_obeying_only(
 
 
 def test_parts_name_what_paid(make_rollout: Make, make_group: Make) -> None:
-    config = RgrlReward(look_price=0.2)
+    config = RgrlReward(look_price=0.2, scale_by_gain=False)
     [reward] = rgrl_reward(make_group((make_rollout(LOOKED), 1.0)), NEEDED, config)
     assert reward is not None
     assert reward.parts == {"accuracy": 1.0, "align": 0.5, "agree": 0.1, "price": -0.2}
@@ -142,7 +142,7 @@ def test_the_look_price_is_paid_once_by_adaptive_rollouts_that_looked(
 
 def test_defaults_rank_every_right_rollout_above_every_wrong_one() -> None:
     RgrlReward()
-    RgrlReward(scale_by_gain=True, look_price=0.5)
+    RgrlReward(scale_by_gain=False, look_price=0.5)
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_defaults_rank_every_right_rollout_above_every_wrong_one() -> None:
     [
         # 0.5 * 3 + 0.1 agree, against 1 + 0.5 * 0.5
         (
-            {"c1": 3.0},
+            {"c1": 3.0, "scale_by_gain": False},
             r"got 1\.600 for a wrong adaptive .* against 1\.250 for a right one that loo",
         ),
         ({"lambda_instr": 1.5}, r"got 1\.500 for a wrong forced .* against 1\.000 for a right one"),
@@ -158,7 +158,10 @@ def test_defaults_rank_every_right_rollout_above_every_wrong_one() -> None:
             {"look_price": 2.0},
             r"got 0\.100 for a wrong adaptive .* against -1\.000 for a right one",
         ),
-        ({"gamma": 1.5}, r"got 1\.500 for a wrong adaptive .* \(need undecided\)"),
+        (
+            {"gamma": 1.5, "scale_by_gain": False},
+            r"got 1\.500 for a wrong adaptive .* \(need undecided\)",
+        ),
         ({"b3": -4.0, "scale_by_gain": True}, r"against -1\.000 .* never looked \(need 1\)"),
         ({"b2": 0.5}, r"b2 must be greater than b3, got 0\.5 and 0\.5; raise b2"),
         ({"c3": 0.1}, r"c3 must be greater than c2, got 0\.1 and 0\.5; raise c3"),

@@ -1,4 +1,5 @@
 import copy
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from pydantic import ValidationError
 from lookless.chat.chatml import ChatML
 from lookless.episode import Group, Mode, Question, Rollout, StopReason
 from lookless.images import SourceCache
-from lookless.necessity import Necessity, NecessityPool
+from lookless.necessity import Necessity, NecessityPool, strict
 from lookless.policies.hf import HfPolicy
 from lookless.policies.scripted import ScriptedPolicy
 from lookless.rewards import REWARDS
@@ -31,6 +32,7 @@ from lookless.training.rl import (
     score,
     token_advantages,
     update,
+    with_decisions,
 )  # fmt: skip
 from lookless.vlm import VLM
 
@@ -38,7 +40,8 @@ MakeQuestion = Callable[..., Question]
 LOOK = '<tool_call>{"name": "zoom_in", "arguments": {"bbox_2d": [0, 0, 500, 500]}}</tool_call>'
 TINY = RlConfig(
     steps=4, queries=2, forced=1, prohibited=1, adaptive=3, reward="accuracy", lr=1e-2,
-    warmup_steps=1, max_turn_tokens=6, save_every=2, kl_weight=0.1,
+    warmup_steps=1, max_turn_tokens=6, save_every=2, kl_weight=0.1, decision_weight=0.0,
+    temperature=1.0,
 )  # fmt: skip
 
 
@@ -267,14 +270,20 @@ def test_nothing_sampled_decides_nothing(chat: ChatML, make_question: MakeQuesti
     assert decision_index(chat, replace(r, is_sampled=(False,) * len(r.token_ids))) is None
 
 
-def test_decision_adds_to_its_token_only(chat: ChatML, make_question: MakeQuestion) -> None:
+@pytest.mark.parametrize(("chance", "push"), [(0.5, 4.0), (0.9, 20.0), (1.0, 100.0)])
+def test_decision_adds_to_its_token_only_and_more_where_the_policy_is_sure(
+    chat: ChatML, make_question: MakeQuestion, chance: float, push: float
+) -> None:
     first = said(chat, make_question, "<think>red</think>\n" + LOOK, r"\boxed{K7}")
     second = said(chat, make_question, r"\boxed{K7}")
     width = len(first.token_ids) + 3
-    advantages_BT = token_advantages(chat, [first, second], [0.5, -1.0], [2.0, None], width)
     place = decision_index(chat, first)
     assert place is not None
-    assert advantages_BT[0, place] == 2.5
+    logprobs = list(first.logprobs)
+    logprobs[place] = math.log(chance)
+    first = replace(first, logprobs=tuple(logprobs))
+    advantages_BT = token_advantages(chat, [first, second], [0.5, -1.0], [2.0, None], width)
+    assert advantages_BT[0, place].item() == pytest.approx(0.5 + push)
     advantages_BT[0, place] = 0.5
     assert (advantages_BT[0, : len(first.token_ids)] == 0.5).all()
     assert (advantages_BT[0, len(first.token_ids) :] == 0).all()
@@ -331,10 +340,41 @@ def test_needed_look_is_seen_and_rewarded(chat: ChatML, make_question: MakeQuest
 
 
 def test_decision_gets_weighted_credit(chat: ChatML, make_question: MakeQuestion) -> None:
-    config = RlConfig(decision_weight=2.0, look_price=0.1)
-    one = score(group_of(chat, make_question), NecessityPool(), config)
-    assert one.decisions[:8] == [None] * 8
-    assert one.decisions[8:] == [pytest.approx(0.9), pytest.approx(-0.9)]
+    config = RlConfig(decision_weight=2.0, look_price=0.1, obedience=0.25)
+    scored = score(group_of(chat, make_question), NecessityPool(), config)
+    [one] = with_decisions([scored], config)
+    # All eight obeyed; looking gained 1.
+    assert one.decisions == pytest.approx([0.5] * 8 + [0.9, -0.9])
+    [without] = with_decisions([scored], RlConfig(decision_weight=0.0))
+    assert without.decisions == [None] * 10
+
+
+def test_credit_by_the_mean_gain_favours_neither_arm_over_a_step(
+    chat: ChatML, make_question: MakeQuestion
+) -> None:
+    config = RlConfig(decision_weight=2.0, look_price="mean", obedience=0.0)
+    needed = score(group_of(chat, make_question), NecessityPool(), config)
+    useless = replace(needed, necessity=strict([1.0] * 4, [1.0] * 4))
+    one, other = with_decisions([needed, useless], config)
+    assert one.decisions[8:] == pytest.approx([0.5, -0.5])
+    assert other.decisions[8:] == pytest.approx([-0.5, 0.5])
+    # A step in which looking does harm has no price that rewards it.
+    [harmed] = with_decisions([replace(needed, necessity=strict([0.0], [1.0]))], config)
+    assert harmed.decisions[8:] == pytest.approx([-1.0, 1.0])
+
+
+@pytest.mark.usefixtures("by_parity")
+def test_more_epochs_learn_more_from_the_same_rollouts(
+    vlm: VLM, asked: list[Question], tmp_path: Path
+) -> None:
+    moved = []
+    for epochs in (1, 3):
+        trained = copy_of(vlm)
+        config = TINY.model_copy(update={"steps": 1, "epochs": epochs, "lr": 1e-3})
+        run(trained, asked, config, tmp_path / f"{epochs}.pt")
+        pairs = zip(vlm.model.parameters(), trained.model.parameters(), strict=True)
+        moved.append(sum((a - b).abs().sum().item() for a, b in pairs))
+    assert moved[1] > 1.5 * moved[0] > 0
 
 
 def test_pool_gathers_over_visits(chat: ChatML, make_question: MakeQuestion) -> None:

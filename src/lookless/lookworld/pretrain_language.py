@@ -74,15 +74,6 @@ def crop_view(vlm: VLM, scene: Scene, box: q.Box) -> tuple[View, Image.Image]:
     return view, pixels
 
 
-def jittered(box: q.Box, rng: np.random.Generator) -> q.Box:
-    """Return a look's box as a model would speak it: rounded, off by up to a step at each side."""
-    steps = [round(v * 1000 / speech.STEP) + int(rng.integers(-1, 2)) for v in box]
-    left, top, right, bottom = (
-        min(max(s, 0), 1000 // speech.STEP) * speech.STEP / 1000 for s in steps
-    )
-    return left, top, max(right, left + 0.05), max(bottom, top + 0.05)
-
-
 def sample_lesson(vlm: VLM, rng: np.random.Generator) -> Lesson:
     """Return a conversation about a random scene."""
     scene = sample_scene(rng, SceneStyle(), TRAIN_BACKGROUNDS)
@@ -120,7 +111,7 @@ def sample_lesson(vlm: VLM, rng: np.random.Generator) -> Lesson:
         say([*chat.encode(thought), chat.end_id], 1.0)
         is_small = question.needs_look(VIEW_PX)
         if is_small or (question.kind != "overview" and rng.random() < 0.3):
-            crop, pixels = crop_view(vlm, scene, jittered(speech.look_box(question), rng))
+            crop, pixels = crop_view(vlm, scene, speech.jittered(speech.look_box(question), rng))
             images.append(pixels)
             region = tuple(v / SOURCE_PX for v in crop.region.coordinates)
             labels.append(

@@ -11,7 +11,7 @@ STEP = 25
 """Boxes are spoken in multiples of this, in 0..1000."""
 _UNIT = STEP / 1000
 MIN_LOOK = 0.125
-"""Smallest side of a look in units."""
+"""Smallest side of a look in units, unless another is asked for."""
 NOT_THERE = "Not there.\n"
 """Said after a look that does not show the evidence."""
 SIZES = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 28, 32, 40, 48, 56, 64)
@@ -64,20 +64,27 @@ def thought(scene: Scene, question: SceneQuestion, view_px: int) -> str:
     return " ".join([*places, f"Detail {size} px."])
 
 
-def look_box(question: SceneQuestion) -> Box:
-    """Return the box in units that shows a question's evidence at the highest magnification."""
+def look_box(question: SceneQuestion, smallest: float = MIN_LOOK) -> Box:
+    """Return the box in units that shows a question's evidence, no side below `smallest`."""
     left = min(b[0] for b in question.boxes)
     top = min(b[1] for b in question.boxes)
     right = max(b[2] for b in question.boxes)
     bottom = max(b[3] for b in question.boxes)
     extent = max(right - left, bottom - top)
-    side = 1.2 * extent if question.kind == "overview" else look_side(extent)
+    side = 1.2 * extent if question.kind == "overview" else look_side(extent, smallest)
     return square_around((left + right) / 2, (top + bottom) / 2, side)
 
 
-def look_side(extent: float) -> float:
+def look_side(extent: float, smallest: float = MIN_LOOK) -> float:
     """Return the side in units of a look at something of `extent` units: four times as wide."""
-    return min(max(MIN_LOOK, 4 * extent), 1.0)
+    return min(max(smallest, 4 * extent), 1.0)
+
+
+def jittered(box: Box, rng: np.random.Generator) -> Box:
+    """Return a look's box as a model would speak it: rounded, each side off by up to a step."""
+    steps = [round(v * 1000 / STEP) + int(rng.integers(-1, 2)) for v in box]
+    left, top, right, bottom = (min(max(s, 0), 1000 // STEP) * STEP / 1000 for s in steps)
+    return left, top, max(right, left + 0.05), max(bottom, top + 0.05)
 
 
 def square_around(x: float, y: float, side: float) -> Box:

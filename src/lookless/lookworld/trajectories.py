@@ -33,6 +33,8 @@ class TrajectoryKind(StrEnum):
     """Looks too wide first, then at a part of the crop."""
 
 
+SMALLEST = 0.15
+"""Smallest side in units of a demonstrated look: room for a box that is a little off."""
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -101,7 +103,7 @@ def _plan(world: WorldQuestion, rng: np.random.Generator, mixture: Mixture) -> _
     answer = f"\\boxed{{{asked.answer}}}"
     if not looks:
         return _Plan(mode, TrajectoryKind.OVERVIEW, (think + answer,))
-    target = speech.look_box(asked)
+    target = speech.jittered(speech.look_box(asked, SMALLEST), rng)
     draw = rng.random()
     if asked.kind == "overview":
         draw = 1.0  # whole signs leave little room for a look that shows none of them

@@ -33,7 +33,7 @@ class RgrlReward(RewardConfig):
     """right and looked,"""
     c3: float = 1.0
     """right without looking."""
-    scale_by_gain: bool = False
+    scale_by_gain: bool = True
     """Whether alignment is multiplied by |p_look - p_no_look|, so that it pays what it matters."""
     look_price: float = Field(default=0.0, ge=0.0)
     """Taken off every adaptive rollout that looked, right or wrong."""

@@ -1,12 +1,13 @@
 """Rollout-guided RL: forced and prohibited rollouts say whether looking was necessary."""
 
 import copy
+import math
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -39,13 +40,16 @@ from lookless.training.optimizer import constant_then_linear, optimizer_for
 from lookless.training.replay import by_length, features_of, replay
 from lookless.vlm import VLM, FeatureCache
 
+MIN_OTHER = 0.02
+"""Below this probability of the other arm, the decision's push fades."""
+
 
 class RlConfig(BaseModel):
-    """Settings of RL; the defaults are our reading of RGRL, not tuned yet."""
+    """Settings of RL; the defaults are those of the demo, docs/log.md says what others did."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    steps: int = Field(60, ge=1)
+    steps: int = Field(36, ge=1)
     queries: int = Field(24, ge=1)
     """Queries a step."""
     forced: int = Field(4, ge=0)
@@ -62,20 +66,26 @@ class RlConfig(BaseModel):
     """How necessity is estimated; `strict` is the paper's."""
     normalise: bool = False
     """Divide advantages by their standard deviation (GRPO)."""
-    decision_weight: float = Field(0.0, ge=0)
+    decision_weight: float = Field(20.0, ge=0)
     """Weight of the counterfactual credit of the decision token."""
-    look_price: float = Field(0.1, ge=0)
-    """Gain in accuracy that a look must exceed in the decision's credit."""
+    look_price: Annotated[float, Field(ge=0)] | Literal["mean"] = "mean"
+    """Gain in accuracy that a look must exceed in the decision's credit; `mean` is the mean gain of
+    the step's queries, at least 0."""
+    obedience: float = Field(0.25, ge=0)
+    """Credit of the decision to follow a forced or prohibited prompt, times `decision_weight`."""
     loss_modes: tuple[Mode, ...] = tuple(Mode)
     """Modes whose rollouts enter the loss."""
-    lr: float = Field(1e-4, gt=0)
+    epochs: int = Field(1, ge=1)
+    """Optimiser steps on each step's rollouts; from the second on, clipping takes effect."""
+    lr: float = Field(3e-4, gt=0)
     warmup_steps: int = Field(5, ge=0)
     clip_low: float = Field(0.2, gt=0, lt=1)
     clip_high: float = Field(0.28, gt=0)
     kl_weight: float = Field(0.0, ge=0)
     """Weight of the KL divergence from the policy that RL started from."""
     max_grad_norm: float = Field(1.0, gt=0)
-    temperature: float = Field(1.0, gt=0)
+    temperature: float = Field(0.6, gt=0)
+    """Of sampling, and of the log-probabilities that are trained."""
     micro_batch_tokens: int = Field(16_384, ge=1)
     """Tokens, padding included, that go through the model at once in the update."""
     train_vision: bool = False
@@ -147,13 +157,30 @@ def score(group: Group, pool: NecessityPool, config: RlConfig) -> ScoredGroup:
     else:
         totals = [None if r is None else r.total for r in rewards]
         advantages = per_mode_advantages(group, totals, normalise=config.normalise)
-    decisions: list[float | None] = [None] * len(rewards)
-    if config.decision_weight:
-        decisions = [
-            None if d is None else config.decision_weight * d
-            for d in decision_advantages(group, necessity, config.look_price)
-        ]
-    return ScoredGroup(group, necessity, by_strict, by_posterior, rewards, advantages, decisions)
+    return ScoredGroup(
+        group, necessity, by_strict, by_posterior, rewards, advantages, [None] * len(rewards)
+    )
+
+
+def with_decisions(groups: Sequence[ScoredGroup], config: RlConfig) -> list[ScoredGroup]:
+    """Return a step's groups with the credit of their decisions, if it has a weight."""
+    if not config.decision_weight:
+        return list(groups)
+    if config.look_price == "mean":
+        gains = [one.necessity.gain for one in groups if one.necessity.gain is not None]
+        price = max(sum(gains) / max(len(gains), 1), 0.0)
+    else:
+        price = config.look_price
+    return [
+        replace(
+            one,
+            decisions=[
+                None if d is None else config.decision_weight * d
+                for d in decision_advantages(one.group, one.necessity, price, config.obedience)
+            ],
+        )
+        for one in groups
+    ]
 
 
 def reward_alone(
@@ -165,7 +192,8 @@ def reward_alone(
     """
     if question.needs_look is None:
         return None
-    truth = Necessity(float(question.needs_look), None, None, 0, 0, None)
+    need = float(question.needs_look)
+    truth = Necessity(need, 1.0, 1.0 - need, 1, 1, None)
     alone = Group(question, (done,), (grade,))
     return REWARDS[config.reward].function(alone, truth, config.reward_config())[0]
 
@@ -200,13 +228,19 @@ def token_advantages(
     decisions: Sequence[float | None],
     width: int,
 ) -> Tensor:
-    """Return advantages_BT: each rollout's on its tokens, the decision's on its token on top."""
+    """Return advantages_BT: each rollout's on its tokens, the decision's on its token on top.
+
+    The decision's is divided by the probability of having decided otherwise (at least MIN_OTHER).
+    Its gradient on the logit between the two arms is then the credit itself, as under a natural
+    gradient; without, it is `p (1 - p)` times that and vanishes where the policy is sure.
+    """
     advantages_BT = torch.zeros((len(rollouts), width))
     for b, (r, advantage, decision) in enumerate(zip(rollouts, advantages, decisions, strict=True)):
         advantages_BT[b, : len(r.token_ids)] = advantage
         place = decision_index(chat, r) if decision is not None else None
         if place is not None and decision is not None:
-            advantages_BT[b, place] += decision
+            other = max(1 - math.exp(r.logprobs[place]), MIN_OTHER)
+            advantages_BT[b, place] += decision / other
     return advantages_BT
 
 
@@ -252,9 +286,10 @@ def rl(
         vlm.model.eval()
         rollouts = rollout(policy, requests, sources, config.limits)
         check_faults(rollouts)
-        groups = [
+        scored = [
             score(group, pool, config) for group in grouped(batch, rollouts, len(config.modes))
         ]
+        groups = with_decisions(scored, config)
         sampled = time.perf_counter()
         lr = constant_then_linear(step, config.steps, config.lr, config.warmup_steps)
         stats = update(vlm, policy, optimizer, groups, sources, config, lr, reference)
@@ -323,7 +358,7 @@ def update(
     lr: float,
     reference: VLM | None,
 ) -> dict[str, float]:
-    """Take one optimiser step on a batch of groups; return its statistics.
+    """Take the optimiser's steps on a batch of groups; return the last one's statistics.
 
     Rollouts without an advantage carry no gradient and are left out, unless KL holds them.
     """
@@ -343,40 +378,53 @@ def update(
         for r, advantage in zip(one.group.rollouts, one.advantages, strict=True)
         if advantage is not None and r.mode in config.loss_modes
     )
-    stats = {"loss/policy": 0.0, "loss/kl": 0.0, "loss/clip_fraction": 0.0}
     for group in optimizer.param_groups:
         group["lr"] = lr
-    optimizer.zero_grad()
     vlm.model.train()
     cache = None if config.train_vision else policy.features
-    for rows in by_length([len(r.token_ids) for r, _, _ in kept], config.micro_batch_tokens):
-        part = [kept[k][0] for k in rows]
-        features = features_of(vlm, cache, part, [sources.get(images[r.question_id]) for r in part])
-        new_BT, mask_BT = replay(vlm, part, features, config.temperature)
-        old_BT = torch.zeros_like(new_BT)
-        for b, r in enumerate(part):
-            old_BT[b, : len(r.logprobs)] = torch.tensor(r.logprobs)
-        advantages_BT = token_advantages(
-            vlm.chat, part, [kept[k][1] for k in rows], [kept[k][2] for k in rows], new_BT.shape[1]
-        ).to(new_BT)
-        loss, policy_stats = clipped_policy_loss(
-            new_BT, old_BT, advantages_BT, mask_BT, config.clip_low, config.clip_high, float(total)
+    for _ in range(config.epochs):
+        stats = {"loss/policy": 0.0, "loss/kl": 0.0, "loss/clip_fraction": 0.0}
+        optimizer.zero_grad()
+        for rows in by_length([len(r.token_ids) for r, _, _ in kept], config.micro_batch_tokens):
+            part = [kept[k][0] for k in rows]
+            features = features_of(
+                vlm, cache, part, [sources.get(images[r.question_id]) for r in part]
+            )
+            new_BT, mask_BT = replay(vlm, part, features, config.temperature)
+            old_BT = torch.zeros_like(new_BT)
+            for b, r in enumerate(part):
+                old_BT[b, : len(r.logprobs)] = torch.tensor(r.logprobs)
+            advantages_BT = token_advantages(
+                vlm.chat,
+                part,
+                [kept[k][1] for k in rows],
+                [kept[k][2] for k in rows],
+                new_BT.shape[1],
+            ).to(new_BT)
+            loss, policy_stats = clipped_policy_loss(
+                new_BT,
+                old_BT,
+                advantages_BT,
+                mask_BT,
+                config.clip_low,
+                config.clip_high,
+                float(total),
+            )
+            stats["loss/policy"] += loss.item()
+            stats["loss/clip_fraction"] += policy_stats.clip_fraction.item() * len(rows) / len(kept)
+            if reference is not None:
+                with torch.no_grad():
+                    ref_BT, _ = replay(reference, part, features, config.temperature)
+                penalty = kl_penalty(new_BT, ref_BT, mask_BT, float(total))
+                stats["loss/kl"] += penalty.item()
+                loss = loss + config.kl_weight * penalty
+            loss.backward()
+        stats["loss/grad_norm"] = float(
+            nn.utils.clip_grad_norm_(vlm.model.parameters(), config.max_grad_norm)
         )
-        stats["loss/policy"] += loss.item()
-        stats["loss/clip_fraction"] += policy_stats.clip_fraction.item() * len(rows) / len(kept)
-        if reference is not None:
-            with torch.no_grad():
-                ref_BT, _ = replay(reference, part, features, config.temperature)
-            penalty = kl_penalty(new_BT, ref_BT, mask_BT, float(total))
-            stats["loss/kl"] += penalty.item()
-            loss = loss + config.kl_weight * penalty
-        loss.backward()
-    stats["loss/grad_norm"] = float(
-        nn.utils.clip_grad_norm_(vlm.model.parameters(), config.max_grad_norm)
-    )
+        optimizer.step()
     stats["loss/used_rollouts"] = len(kept)
     stats["groups/degenerate"] = sum(
         is_degenerate(one.advantages) and is_degenerate(one.decisions) for one in groups
     ) / max(len(groups), 1)
-    optimizer.step()
     return stats

@@ -19,11 +19,11 @@ class SftConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    epochs: int = Field(2, ge=1)
+    epochs: int = Field(3, ge=1)
     """Times every trajectory is seen."""
-    batch: int = Field(32, ge=1)
+    batch: int = Field(16, ge=1)
     """Trajectories a step."""
-    lr: float = Field(1e-3, gt=0)
+    lr: float = Field(8e-4, gt=0)
     warmup_steps: int = Field(10, ge=0)
     max_grad_norm: float = Field(1.0, gt=0)
     train_vision: bool = False

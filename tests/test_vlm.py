@@ -126,7 +126,9 @@ def test_cache_computes_each_picture_once(
 
 
 def test_full_cache_forgets_the_oldest_but_answers_all(vlm: VLM, pictures: list[Picture]) -> None:
-    cache = FeatureCache(vlm, capacity=2)
+    one = FeatureCache(vlm).encode(pictures[:1])[0]
+    assert one.nbytes == sum(level.numel() * 4 for level in (one.tokens_ND, *one.deepstack))
+    cache = FeatureCache(vlm, max_bytes=2 * one.nbytes)
     found = cache.encode(pictures, batch=3)
     assert len(found) == 4
     newest = cache.encode([pictures[0]])[0]

@@ -295,7 +295,7 @@ class SourceCache:
     Safe to share between threads.
     """
 
-    def __init__(self, max_bytes: int = 2**30, limits: ImageLimits = DEFAULT_LIMITS) -> None:
+    def __init__(self, max_bytes: int = 2**29, limits: ImageLimits = DEFAULT_LIMITS) -> None:
         """Start empty.
 
         Args:

@@ -37,6 +37,11 @@ class ImageFeatures:
     grid_thw: tuple[int, int, int]
     """Patches in time, height and width."""
 
+    @property
+    def nbytes(self) -> int:
+        """Return what the features take in memory, in bytes."""
+        return sum(part.nbytes for part in (self.tokens_ND, *self.deepstack))
+
 
 @dataclass(frozen=True)
 class Segment:
@@ -197,10 +202,16 @@ class VLM:
 class FeatureCache:
     """Features of pictures, each computed once; right while the vision tower does not change."""
 
-    def __init__(self, vlm: VLM, capacity: int = 20_000) -> None:
+    def __init__(self, vlm: VLM, max_bytes: int = 2**29) -> None:
+        """Start empty.
+
+        Args:
+            vlm: Computes the features.
+            max_bytes: Of the features kept between calls; the oldest leave first.
+        """
         self.vlm = vlm
-        self.capacity = capacity
-        """Pictures kept; the oldest leave first."""
+        self.max_bytes = max_bytes
+        self._bytes = 0
         self._features: dict[tuple[str, View], ImageFeatures] = {}
 
     @torch.no_grad()
@@ -213,7 +224,8 @@ class FeatureCache:
             encoded = self.vlm.image_features([picture.pixels for picture in part])
             for picture, features in zip(part, encoded, strict=True):
                 self._features[picture.key] = features
+                self._bytes += features.nbytes
         found = [self._features[picture.key] for picture in pictures]
-        while len(self._features) > max(self.capacity, len(distinct)):
-            del self._features[next(iter(self._features))]
+        while self._bytes > self.max_bytes:
+            self._bytes -= self._features.pop(next(iter(self._features))).nbytes
         return found

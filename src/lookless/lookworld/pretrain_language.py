@@ -35,7 +35,7 @@ from lookless.lookworld.pretrain_vision import (
     schedule,
 )  # fmt: skip
 from lookless.lookworld.render import render
-from lookless.lookworld.scene import COLOURS, Scene, SceneStyle, sample_scene
+from lookless.lookworld.scene import COLOURS, Kind, Scene, SceneStyle, sample_scene
 from lookless.lookworld.tiny import VIEW_PX
 from lookless.runs import Step, append_jsonl, keep_rows
 from lookless.vlm import VLM, Segment
@@ -44,6 +44,14 @@ ASK_WHAT = "What is it?"
 QUESTIONS = 2
 OVERVIEW_SHARE = 0.4
 """Share of the questions that are about whole signs."""
+CODES_FIRST = 0.3
+"""Share of the scenes in which signs with codes, the hardest to read, are asked about first."""
+DETAIL_CROPS, OVERVIEW_CROPS = 0.3, 0.2
+"""Share of the questions answered from a crop though the overview shows enough."""
+LOOK_SIDES = (0.125, 0.2)
+"""Range of the smallest side of a crop, in units."""
+AT_ONCE = 0.5
+"""Share of the answers without a crop that follow the thought in the same turn."""
 ANSWER_WEIGHT = 4.0
 """An answer's tokens weigh this much: they are few among those of the thoughts, and hardest."""
 PATCH_WEIGHT = 0.3
@@ -84,6 +92,8 @@ def sample_lesson(vlm: VLM, rng: np.random.Generator) -> Lesson:
     else:
         overview = render(scene, VIEW_PX, oversample=4)
     signs = [scene.signs[k] for k in rng.permutation(len(scene.signs))]
+    if rng.random() < CODES_FIRST:
+        signs.sort(key=lambda sign: sign.content.kind is not Kind.CODE)
     order = [
         q.overview_question(scene, rng)
         if rng.random() < OVERVIEW_SHARE
@@ -108,19 +118,24 @@ def sample_lesson(vlm: VLM, rng: np.random.Generator) -> Lesson:
             say(chat.encode(open_user + question.text), 0.0)
         say(chat.instruction(modes[int(rng.integers(len(modes)))]), 0.0)
         thought = f"<think>{speech.thought(scene, question, VIEW_PX)}</think>\n"
-        say([*chat.encode(thought), chat.end_id], 1.0)
+        say(chat.encode(thought), 1.0)
         is_small = question.needs_look(VIEW_PX)
-        if is_small or (question.kind != "overview" and rng.random() < 0.3):
-            crop, pixels = crop_view(vlm, scene, speech.jittered(speech.look_box(question), rng))
+        crops = OVERVIEW_CROPS if question.kind == "overview" else DETAIL_CROPS
+        boxed, answer = chat.encode("\\boxed{"), chat.encode(f"{question.answer}}}")
+        # What follows a thought is not learned: it would depend on the size of what is asked for.
+        if is_small or rng.random() < crops:
+            box = speech.look_box(question, float(rng.uniform(*LOOK_SIDES)))
+            crop, pixels = crop_view(vlm, scene, speech.jittered(box, rng))
             images.append(pixels)
             region = tuple(v / SOURCE_PX for v in crop.region.coordinates)
             labels.append(
                 patch_labels(scene, (region[0], region[1], region[2], region[3]), pixels.size)
             )
-            say(chat.observation(crop), 0.0)
-        else:
-            say(chat.encode(f"{open_user}{ASK_WHAT}{open_model}"), 0.0)
-        say([*chat.encode(f"\\boxed{{{question.answer}}}"), chat.end_id], ANSWER_WEIGHT)
+            say([chat.end_id, *chat.observation(crop)], 0.0)
+        elif rng.random() >= AT_ONCE:
+            say([chat.end_id, *chat.encode(f"{open_user}{ASK_WHAT}{open_model}")], 0.0)
+        say(boxed, 0.0)
+        say([*answer, chat.end_id], ANSWER_WEIGHT)
     return Lesson(ids, weights, images, joined(labels))
 
 

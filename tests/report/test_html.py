@@ -9,7 +9,7 @@ import pytest
 
 from lookless.errors import RunError
 from lookless.report.html import located, number, pieces, write_report
-from lookless.runs import append_jsonl, read_jsonl
+from lookless.runs import append_jsonl, read_jsonl, write_json
 from report.conftest import HOSTILE, WriteRun
 
 VOID = {"meta", "img", "br", "link", "input", "path", "use", "rect", "circle"}
@@ -291,11 +291,14 @@ def test_undecidable_rollouts_and_empty_answers_are_shown_as_dashes(make_run: Wr
     assert [row for row in page.rows if row[0] == dash and set(row[2:]) == {dash}]
 
 
-@pytest.mark.parametrize("is_there", [True, False])
-def test_a_folder_that_is_no_run_is_refused_in_one_line(tmp_path: Path, is_there: bool) -> None:
+@pytest.mark.parametrize("config", [None, {}, {"config": {"split": "test", "count": 12}}])
+def test_a_folder_that_is_no_run_is_refused_in_one_line(
+    tmp_path: Path, config: dict[str, object] | None
+) -> None:
     folder = tmp_path / "other"
-    if is_there:
+    if config is not None:
         folder.mkdir()
+        write_json(folder / "config.json", config)
     with pytest.raises(RunError, match=r"^run must be a folder that .*check the path$"):
         write_report(folder)
 

@@ -15,7 +15,7 @@ from lookless.episode import Look, LookOutcome, Mode
 from lookless.errors import ImageError, RunError
 from lookless.frames import Box, Frame, View
 from lookless.images import open_image
-from lookless.report.data import Record, gather
+from lookless.report.data import Record, Records, gather
 from lookless.report.figures import NOTHING, by_policy, figures, share
 from lookless.report.overlay import Mark, draw_marks, evidence_marks, fitted, look_marks
 from lookless.runs import write_json
@@ -42,7 +42,8 @@ def write_report(run: Path) -> Path:
     Raises:
         RunError: If there is no such folder, or nothing in it is a run's.
     """
-    if not (run / "config.json").is_file() and not (run / "results.json").is_file():
+    config = (Records(run).json("config.json") or {}).get("config", {})
+    if "sft" not in config and not (run / "results.json").is_file():
         raise RunError(
             f"run must be a folder that `lookless demo` wrote, got {str(run)!r}; check the path"
         )

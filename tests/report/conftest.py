@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageDraw
 
+from lookless.demo import DemoConfig
 from lookless.episode import Group, Look, LookOutcome, Mode, Question, Rollout, StopReason, Turn
 from lookless.evaluation.evaluate import Answered, protocol_hash, summary
 from lookless.frames import Box, Frame, View
@@ -14,7 +15,7 @@ from lookless.grading import grade
 from lookless.necessity import NecessityPool
 from lookless.runs import append_jsonl, open_run, write_json
 from lookless.training.records import answered_record, group_record
-from lookless.training.rl import RlConfig, reward_alone, score
+from lookless.training.rl import reward_alone, score
 from lookless.training.rl_metrics import of_step
 
 SIDE_PX = 320
@@ -108,7 +109,8 @@ def write_run(
 ) -> Path:
     """Write a run folder as the demo does, its evaluation only if it is finished."""
     rng = random.Random(0)
-    open_run(folder, {"seed": 3, "compare": compare})
+    demo = DemoConfig.model_validate({"seed": 3, "compare": compare})
+    open_run(folder, demo.model_dump(mode="json"))
     asked = [draw(folder / "data" / "test" / "images", k, rng) for k in range(answers)]
     (folder / "sft").mkdir()
     for step in range(1, 5 * steps):
@@ -119,7 +121,6 @@ def write_run(
             "lr": 1e-3,
         }
         append_jsonl(folder / "sft" / "metrics.jsonl", row)
-    config = RlConfig()
     for name in ("rgrl", *compare):
         pool = NecessityPool()
         (folder / name).mkdir()
@@ -127,9 +128,9 @@ def write_run(
             groups = []
             for question in rng.sample(asked, queries):
                 rate = 0.75 + (0.2 if question.needs_look else -0.7) * step / steps
-                played = tuple(play(question, mode, rng, rate, said) for mode in config.modes)
+                played = tuple(play(question, mode, rng, rate, said) for mode in demo.rl.modes)
                 grades = tuple(grade(question, r) for r in played)
-                groups.append(score(Group(question, played, grades), pool, config))
+                groups.append(score(Group(question, played, grades), pool, demo.rl))
             row = of_step(groups) | {"step": step, "steps": steps}
             row |= {"loss/grad_norm": 1 + rng.random(), "loss/clip_fraction": 0.1 * rng.random()}
             append_jsonl(folder / name / "metrics.jsonl", row | {"loss/kl": 0.01 * step})
@@ -156,7 +157,7 @@ def _evaluate(
                 r = play(question, mode, rng, chosen, said)
                 played.append(Answered(question, r, grade(question, r)))
             for one in played:
-                parts = reward_alone(one.question, one.rollout, one.grade, RlConfig())
+                parts = reward_alone(one.question, one.rollout, one.grade, DemoConfig().rl)
                 file = folder / "eval" / f"{name}{suffix}.jsonl"
                 append_jsonl(file, answered_record(one, parts))
             table[name] = summary(played)

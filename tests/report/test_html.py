@@ -162,6 +162,7 @@ def test_trajectories_show_their_turns_and_grades(page: Page, run: Path) -> None
         assert one["verdict"] in page.text
         assert all(turn["text"].strip() in page.text for turn in one["rollout"]["turns"])
     assert "zoom_in" in page.text
+    assert not re.search(r"Reward [^;]*\.[a-z]", page.text)
 
 
 def test_writing_again_gives_the_same_bytes(run: Path) -> None:

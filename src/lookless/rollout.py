@@ -71,6 +71,8 @@ def rollout(
     Raises:
         ImageError: If a question's image cannot be opened.
     """
+    if not requests:
+        return []
     limits = limits or Limits()
     began = time.perf_counter()
     episodes = [_begin(policy, question, mode, sources) for question, mode in requests]

@@ -43,6 +43,10 @@ def ending_vlm(vlm: VLM) -> Iterator[VLM]:
         yield vlm
 
 
+def test_no_request_gives_no_rollout(vlm: VLM, sources: SourceCache) -> None:
+    assert rollout(HfPolicy(vlm), [], sources) == []
+
+
 def prompts_of(vlm: VLM, sources: SourceCache, questions: Sequence[Question]) -> list[Prompt]:
     chat = vlm.chat
     prompts = []

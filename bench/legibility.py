@@ -22,8 +22,8 @@ from lookless.policies.hf import HfPolicy
 from lookless.rollout import Limits
 from lookless.vlm import VLM
 
-EDGES_PX = (1.5, 2.6, 3.2, 4.0, 5.0, 6.0, 7.0, 8.0, 10.0, 12.0, 16.0, 20.0, 32.0)
-"""Edges of the size bins in overview pixels; small details are 1.9 to 2.6, large ones from 10."""
+EDGES_PX = (1.5, 2.6, 3.2, 4.0, 5.0, 6.0, 7.0, 8.0, 10.0, 13.0, 16.0, 20.0, 32.0)
+"""Edges of the size bins in overview pixels; small details are 1.9 to 2.6, large ones from 13."""
 
 
 def row(part: list[Answered]) -> dict[str, Any]:

@@ -27,8 +27,8 @@ from lookless.necessity import necessity_grades, posterior
 from lookless.policies.hf import HfPolicy
 from lookless.rewards import RgrlReward, rgrl_reward
 from lookless.rollout import Limits, rollout
+from lookless.training.decision import arm_logprobs, decision_index, decision_loss
 from lookless.training.replay import features_of, replay
-from lookless.training.rl import token_advantages
 from lookless.vlm import VLM
 
 MODES = (Mode.FORCED,) * 4 + (Mode.PROHIBITED,) * 4 + (Mode.ADAPTIVE,) * 8
@@ -52,7 +52,7 @@ def sft(vlm: VLM, folder: Path, count: int, seed: int) -> None:
             part = [shown[k] for k in rows]
             seen = [sources.get(asked[k].image) for k in rows]
             features = features_of(vlm, policy.features, part, seen)
-            logprobs_BT, mask_BT = replay(vlm, part, features)
+            logprobs_BT, mask_BT, _ = replay(vlm, part, features)
             loss = sft_loss(logprobs_BT, mask_BT)
             optimizer.zero_grad()
             loss.backward()
@@ -89,7 +89,7 @@ def rgrl(vlm: VLM, asked: list[Question], steps: int, queries: int, seed: int) -
             # Better than the other rollouts of the same query and mode?
             totals = [None if r is None else r.total for r in rewards]
             advantages = per_mode_advantages(group, totals)
-            # The token that decides gets the measured gain of looking, less its price.
+            # The decision gets the measured gain of looking, less its price.
             decisions = decision_advantages(group, necessity, price, obedience=0.25)
             kept += [
                 (r, group.question, a, 20.0 * d)
@@ -107,20 +107,19 @@ def rgrl(vlm: VLM, asked: list[Question], steps: int, queries: int, seed: int) -
             features = features_of(
                 vlm, policy.features, own, [sources.get(q.image) for _, q, _, _ in part]
             )
-            new_BT, mask_BT = replay(vlm, own, features, policy.temperature)
+            new_BT, mask_BT, hidden_BTD = replay(vlm, own, features, policy.temperature)
             old_BT = torch.zeros_like(new_BT)
             for b, r in enumerate(own):
                 old_BT[b, : len(r.logprobs)] = torch.tensor(r.logprobs)
-            advantages_BT = token_advantages(
-                vlm.chat,
-                own,
-                [a for _, _, a, _ in part],
-                [d for _, _, _, d in part],
-                new_BT.shape[1],
-            )
+            advantages_BT = torch.tensor([a for _, _, a, _ in part])[:, None].expand_as(new_BT)
             loss, _ = clipped_policy_loss(
                 new_BT, old_BT, advantages_BT, mask_BT, denominator=tokens
             )
+            # Of each decision, what counts is calling against not calling, not the word said.
+            places = [decision_index(vlm.chat, r) for r in own]
+            arms_N = arm_logprobs(vlm, hidden_BTD, own, places, policy.temperature)
+            credits = [part[b][3] for b, place in enumerate(places) if place is not None]
+            loss = loss + decision_loss(arms_N, arms_N.detach(), credits, 0.2, 0.28, tokens)
             loss.backward()
         nn.utils.clip_grad_norm_(vlm.model.parameters(), 1.0)
         optimizer.step()

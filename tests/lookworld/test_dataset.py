@@ -74,14 +74,14 @@ def test_shifted_has_backgrounds_and_phrasings_of_its_own(
     assert not seen & {w.question.text for w in worlds[Split.SHIFTED]}
 
 
-@pytest.mark.parametrize("split", TRAIN_LIKE)
+@pytest.mark.parametrize("split", [*TRAIN_LIKE, Split.SHIFTED])
 def test_details_are_clearly_illegible_or_clearly_legible(
     worlds: dict[Split, list[WorldQuestion]], split: Split
 ) -> None:
     sizes = details(worlds[split])
-    assert not ((sizes > 2.6) & (sizes < 10)).any()
+    assert not ((sizes > 2.6) & (sizes < q.CLEAR_PX)).any()
     assert (sizes < 2.6).any()
-    assert (sizes > 10).any()
+    assert (sizes >= q.CLEAR_PX).any()
 
 
 def test_shifted_has_sizes_and_shades_that_training_never_shows() -> None:

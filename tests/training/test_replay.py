@@ -29,7 +29,8 @@ def replayed(
     vlm: VLM, rollouts: list[Rollout], sources: SourceCache, make_question: MakeQuestion
 ) -> tuple[torch.Tensor, torch.Tensor]:
     of = [sources.get(make_question(r.question_id).image) for r in rollouts]
-    return replay(vlm, rollouts, features_of(vlm, None, rollouts, of))
+    logprobs_BT, mask_BT, _ = replay(vlm, rollouts, features_of(vlm, None, rollouts, of))
+    return logprobs_BT, mask_BT
 
 
 def test_mask_and_columns_are_those_of_the_rollouts(
@@ -74,8 +75,8 @@ def test_what_the_model_sees_in_a_crop_changes_what_comes_after_it_only(
     source = sources.get(make_question("a").image)
     [(overview, crop)] = features_of(vlm, None, [r], [source])
     other = replace(crop, tokens_ND=torch.zeros_like(crop.tokens_ND))
-    before_BT, mask_BT = replay(vlm, [r], [[overview, crop]])
-    after_BT, _ = replay(vlm, [r], [[overview, other]])
+    before_BT, mask_BT, _ = replay(vlm, [r], [[overview, crop]])
+    after_BT, _, _ = replay(vlm, [r], [[overview, other]])
     is_changed_T = (before_BT != after_BT)[0]
     shown = [t for t, token in enumerate(r.token_ids) if token == vlm.chat.image_pad_id][-1]
     assert not is_changed_T[:shown].any()

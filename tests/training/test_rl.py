@@ -1,5 +1,4 @@
 import copy
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,32 +10,30 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from lookless.chat.chatml import ChatML
 from lookless.episode import Group, Mode, Question, Rollout, StopReason
 from lookless.images import SourceCache
 from lookless.necessity import Necessity, NecessityPool, strict
 from lookless.policies.hf import HfPolicy
-from lookless.policies.scripted import ScriptedPolicy
 from lookless.rewards import REWARDS
 from lookless.rollout import Limits, rollout
 from lookless.training import rl as module
+from lookless.training.decision import arm_logprobs, decision_index
 from lookless.training.optimizer import optimizer_for
 from lookless.training.replay import features_of, replay
 from lookless.training.rl import (
     RlConfig,
     ScoredGroup,
-    decision_index,
     grouped,
     queries_of_step,
     rl,
     score,
-    token_advantages,
     update,
     with_decisions,
 )  # fmt: skip
 from lookless.vlm import VLM
 
 MakeQuestion = Callable[..., Question]
+Say = Callable[..., Rollout]
 LOOK = '<tool_call>{"name": "zoom_in", "arguments": {"bbox_2d": [0, 0, 500, 500]}}</tool_call>'
 TINY = RlConfig(
     steps=4, queries=2, forced=1, prohibited=1, adaptive=3, reward="accuracy", lr=1e-2,
@@ -189,6 +186,33 @@ def updated(
     return own, stats
 
 
+@pytest.mark.parametrize("epochs", [1, 2])
+@pytest.mark.parametrize("credit", [5.0, -5.0])
+def test_update_moves_the_decision_as_credited(
+    vlm: VLM, asked: list[Question], credit: float, epochs: int
+) -> None:
+    config = TINY.model_copy(update={"kl_weight": 0.0, "epochs": epochs})
+    own = copy_of(vlm)
+    own.model.model.visual.requires_grad_(False)
+    groups, policy = scored(own, asked, (0.0, 0.0))
+    # Of an untrained model no rollout has looked, so their arm is that of not calling.
+    groups = [replace(one, decisions=[credit, None]) for one in groups]
+
+    def calling() -> float:
+        rollouts = [one.group.rollouts[0] for one in groups]
+        seen = [SourceCache().get(one.group.question.image) for one in groups]
+        with torch.no_grad():
+            _, _, hidden_BTD = replay(own, rollouts, features_of(own, None, rollouts, seen))
+            places = [decision_index(own.chat, r) for r in rollouts]
+            return -float(arm_logprobs(own, hidden_BTD, rollouts, places).sum())
+
+    before = calling()
+    stats = update(own, policy, optimizer_for(own, 1e-3), groups, SourceCache(), config, 1e-3, None)
+    assert stats["loss/used_rollouts"] == len(asked)
+    assert stats["loss/decision"] != 0
+    assert (calling() < before) == (credit > 0)
+
+
 def test_size_of_micro_batches_does_not_change_the_update(vlm: VLM, asked: list[Question]) -> None:
     config = TINY.model_copy(update={"kl_weight": 0.0, "lr": 1e-4})
     results = [
@@ -231,65 +255,6 @@ def test_update_makes_the_better_rollout_likelier(vlm: VLM, asked: list[Question
     assert after[1] < before[1]
 
 
-def said(
-    chat: ChatML, make_question: MakeQuestion, *texts: str, mode: Mode = Mode.ADAPTIVE
-) -> Rollout:
-    policy = ScriptedPolicy(chat, lambda prompt, turn: texts[turn])
-    [played] = rollout(policy, [(make_question(), mode)], SourceCache())
-    return played
-
-
-@pytest.mark.parametrize(
-    ("texts", "decision"),
-    [
-        ((rf"<think>red</think>{chr(10)}\boxed{{K7}}",), "\\boxed{"),
-        ((r"<think>red</think>\boxed{K7}",), "\\boxed{"),
-        ((r"\boxed{K7}",), "\\boxed{"),
-        ((r"red \boxed{K7}",), "red"),
-        (("<think>red</think>\n\n" + LOOK, r"\boxed{K7}"), "<tool_call>"),
-        (("<think>red</think>red " + LOOK, r"\boxed{K7}"), "<tool_call>"),
-        ((LOOK, LOOK, r"\boxed{K7}"), "<tool_call>"),
-        (("<think>red</think>",), "<|im_end|>"),
-        (("",), "<|im_end|>"),
-    ],
-)
-def test_decision_is_the_first_call_or_the_first_word_after_thinking(
-    chat: ChatML, make_question: MakeQuestion, texts: tuple[str, ...], decision: str
-) -> None:
-    r = said(chat, make_question, *texts)
-    place = decision_index(chat, r)
-    assert place is not None
-    assert chat.decode([r.token_ids[place]]) == decision
-    assert r.is_sampled[place]
-    first_turn = r.is_sampled.index(True) + len(chat.encode(texts[0])) + 1
-    assert place < first_turn
-
-
-def test_nothing_sampled_decides_nothing(chat: ChatML, make_question: MakeQuestion) -> None:
-    r = said(chat, make_question, r"\boxed{K7}")
-    assert decision_index(chat, replace(r, is_sampled=(False,) * len(r.token_ids))) is None
-
-
-@pytest.mark.parametrize(("chance", "push"), [(0.5, 4.0), (0.9, 20.0), (1.0, 100.0)])
-def test_decision_adds_to_its_token_only_and_more_where_the_policy_is_sure(
-    chat: ChatML, make_question: MakeQuestion, chance: float, push: float
-) -> None:
-    first = said(chat, make_question, "<think>red</think>\n" + LOOK, r"\boxed{K7}")
-    second = said(chat, make_question, r"\boxed{K7}")
-    width = len(first.token_ids) + 3
-    place = decision_index(chat, first)
-    assert place is not None
-    logprobs = list(first.logprobs)
-    logprobs[place] = math.log(chance)
-    first = replace(first, logprobs=tuple(logprobs))
-    advantages_BT = token_advantages(chat, [first, second], [0.5, -1.0], [2.0, None], width)
-    assert advantages_BT[0, place].item() == pytest.approx(0.5 + push)
-    advantages_BT[0, place] = 0.5
-    assert (advantages_BT[0, : len(first.token_ids)] == 0.5).all()
-    assert (advantages_BT[0, len(first.token_ids) :] == 0).all()
-    assert (advantages_BT[1, : len(second.token_ids)] == -1.0).all()
-
-
 @given(n=st.integers(1, 12), count=st.integers(1, 15), seed=st.integers(0, 5))
 def test_every_epoch_is_a_permutation(n: int, count: int, seed: int) -> None:
     asked = [Question(str(k), Path("i.png"), "?", "") for k in range(n)]
@@ -307,8 +272,8 @@ def test_epochs_and_seeds_have_orders_of_their_own() -> None:
     assert queries_of_step(asked, 20, 1, 0) == queries_of_step(asked, 20, 1, 0)
 
 
-def test_rollouts_are_grouped_by_query(chat: ChatML, make_question: MakeQuestion) -> None:
-    right, wrong = (said(chat, make_question, rf"\boxed{{{a}}}") for a in ("K7", "K8"))
+def test_rollouts_are_grouped_by_query(make_question: MakeQuestion, say: Say) -> None:
+    right, wrong = (say(rf"\boxed{{{a}}}") for a in ("K7", "K8"))
     fault = replace(right, stop=StopReason.FAULT)
     a, b = make_question("a"), make_question("b")
     groups = grouped([a, b], [right, wrong, fault, right], 2)
@@ -316,20 +281,20 @@ def test_rollouts_are_grouped_by_query(chat: ChatML, make_question: MakeQuestion
     assert [g.grades for g in groups] == [(1.0, 0.0), (None, 1.0)]
 
 
-def group_of(chat: ChatML, make_question: MakeQuestion) -> Group:
+def group_of(make_question: MakeQuestion, say: Say) -> Group:
     """Return a group in which looking is needed: forced right, prohibited wrong, adaptive mixed."""
     plans = [(Mode.FORCED, "K7", True)] * 4 + [(Mode.PROHIBITED, "K8", False)] * 4
     plans += [(Mode.ADAPTIVE, "K7", True), (Mode.ADAPTIVE, "K8", False)]
     rollouts = []
     for mode, answer, looks in plans:
         texts = (LOOK,) * looks + (rf"\boxed{{{answer}}}",)
-        rollouts.append(said(chat, make_question, *texts, mode=mode))
+        rollouts.append(say(*texts, mode=mode))
     [group] = grouped([make_question()], rollouts, len(rollouts))
     return group
 
 
-def test_needed_look_is_seen_and_rewarded(chat: ChatML, make_question: MakeQuestion) -> None:
-    one = score(group_of(chat, make_question), NecessityPool(), RlConfig())
+def test_needed_look_is_seen_and_rewarded(make_question: MakeQuestion, say: Say) -> None:
+    one = score(group_of(make_question, say), NecessityPool(), RlConfig())
     assert one.necessity.need == one.strict.need == 1.0
     assert one.advantages[:8] == [0.0] * 8
     looked, direct = one.advantages[8:]
@@ -339,9 +304,9 @@ def test_needed_look_is_seen_and_rewarded(chat: ChatML, make_question: MakeQuest
     assert one.decisions == [None] * 10
 
 
-def test_decision_gets_weighted_credit(chat: ChatML, make_question: MakeQuestion) -> None:
+def test_decision_gets_weighted_credit(make_question: MakeQuestion, say: Say) -> None:
     config = RlConfig(decision_weight=2.0, look_price=0.1, obedience=0.25)
-    scored = score(group_of(chat, make_question), NecessityPool(), config)
+    scored = score(group_of(make_question, say), NecessityPool(), config)
     [one] = with_decisions([scored], config)
     # All eight obeyed; looking gained 1.
     assert one.decisions == pytest.approx([0.5] * 8 + [0.9, -0.9])
@@ -350,10 +315,10 @@ def test_decision_gets_weighted_credit(chat: ChatML, make_question: MakeQuestion
 
 
 def test_credit_by_the_mean_gain_favours_neither_arm_over_a_step(
-    chat: ChatML, make_question: MakeQuestion
+    make_question: MakeQuestion, say: Say
 ) -> None:
     config = RlConfig(decision_weight=2.0, look_price="mean", obedience=0.0)
-    needed = score(group_of(chat, make_question), NecessityPool(), config)
+    needed = score(group_of(make_question, say), NecessityPool(), config)
     useless = replace(needed, necessity=strict([1.0] * 4, [1.0] * 4))
     one, other = with_decisions([needed, useless], config)
     assert one.decisions[8:] == pytest.approx([0.5, -0.5])
@@ -377,16 +342,16 @@ def test_more_epochs_learn_more_from_the_same_rollouts(
     assert moved[1] > 1.5 * moved[0] > 0
 
 
-def test_pool_gathers_over_visits(chat: ChatML, make_question: MakeQuestion) -> None:
-    pool, group = NecessityPool(), group_of(chat, make_question)
+def test_pool_gathers_over_visits(make_question: MakeQuestion, say: Say) -> None:
+    pool, group = NecessityPool(), group_of(make_question, say)
     first = score(group, pool, RlConfig())
     second = score(group, pool, RlConfig())
     assert (first.pooled.n_look, second.pooled.n_look) == (4, 8)
     assert second.strict.n_look == 4
 
 
-def test_every_reward_can_score_a_group(chat: ChatML, make_question: MakeQuestion) -> None:
-    group = group_of(chat, make_question)
+def test_every_reward_can_score_a_group(make_question: MakeQuestion, say: Say) -> None:
+    group = group_of(make_question, say)
     for name in REWARDS:
         one = score(group, NecessityPool(), RlConfig(reward=name))
         assert all(a is not None for a in one.advantages)

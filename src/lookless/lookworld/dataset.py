@@ -13,7 +13,14 @@ from lookless.frames import Box, Frame
 from lookless.lookworld import questions as q
 from lookless.lookworld.backgrounds import SHIFTED_BACKGROUNDS, TRAIN_BACKGROUNDS
 from lookless.lookworld.render import render
-from lookless.lookworld.scene import GRADED_STYLE, SHIFTED_STYLE, Scene, SceneStyle, sample_scene
+from lookless.lookworld.scene import (
+    GRADED_STYLE,
+    SHIFTED_STYLE,
+    Scene,
+    SceneStyle,
+    Sign,
+    sample_scene,
+)
 from lookless.lookworld.tiny import VIEW_PX
 
 QUESTIONS_PER_SCENE = 3
@@ -67,9 +74,7 @@ def scene_questions(
     for _ in range(QUESTIONS_PER_SCENE):
         kind = rng.random()
         wants_small = kind < NEED_RATE
-        signs = [
-            s for s in left if split is Split.GRADED or (s.content.detail < 0.03) == wants_small
-        ]
+        signs = [s for s in left if split is Split.GRADED or _is_sure(s, wants_small)]
         if kind > 1 - OVERVIEW_RATE and split is not Split.GRADED:
             question = q.overview_question(scene, rng, overview_phrases)
             if all(question.text != other.text for other in asked):
@@ -79,6 +84,12 @@ def scene_questions(
             asked.append(q.detail_question(signs[0], rng, detail_phrases))
     scene_id = f"{split}-{seed}-{index}"
     return [WorldQuestion(f"{scene_id}-{k}", scene_id, scene, one) for k, one in enumerate(asked)]
+
+
+def _is_sure(sign: Sign, wants_small: bool) -> bool:
+    """Return whether a sign's content is surely illegible in the overview, or surely legible."""
+    detail_px = sign.content.detail * VIEW_PX
+    return detail_px < q.LEGIBLE_PX if wants_small else detail_px >= q.CLEAR_PX
 
 
 def questions(

@@ -38,6 +38,8 @@ FAMILY_OF: dict[Kind, Family] = {
 }
 LEGIBLE_PX = 5.0
 """The legibility rule: a detail smaller than this in the overview cannot be made out there."""
+CLEAR_PX = 13.0
+"""From here on a detail can be made out for sure; in between, only the graded split asks."""
 
 DETAIL_PHRASES: dict[Kind, tuple[str, ...]] = {
     Kind.MARK: (

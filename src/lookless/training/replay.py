@@ -1,6 +1,6 @@
 """Running a model over finished rollouts: the log-probabilities of their tokens, with gradients.
 
-Tensor shapes: B rows, T tokens.
+Tensor shapes: B rows, T tokens, D hidden size.
 """
 
 from collections.abc import Iterator, Sequence
@@ -48,11 +48,12 @@ def replay(
     rollouts: Sequence[Rollout],
     features: Sequence[Sequence[ImageFeatures]],
     temperature: float = 1.0,
-) -> tuple[Tensor, Tensor]:
-    """Return (logprobs_BT, mask_BT) of the rollouts' tokens under the model as it is now.
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return (logprobs_BT, mask_BT, hidden_BTD) of the rollouts' tokens under the model as it is.
 
     Column t belongs to token t of the rollout; the mask is True where the policy chose the token,
-    log-probabilities are 0 elsewhere. Pad tokens are banned as they are in sampling.
+    log-probabilities are 0 elsewhere. Pad tokens are banned as they are in sampling. The hidden
+    state of token t - 1 is what predicts token t.
     """
     rows = [Segment(r.token_ids, f) for r, f in zip(rollouts, features, strict=True)]
     hidden_BTD, real_BT, _ = vlm.forward(rows)
@@ -62,13 +63,13 @@ def replay(
         mask_BT[b, : len(r.token_ids)] = torch.tensor(r.is_sampled)
         ids_BT[b, : len(r.token_ids)] = torch.tensor(r.token_ids)
     mask_BT, ids_BT = mask_BT.to(vlm.device), ids_BT.to(vlm.device)
-    # Token t is predicted by the hidden state of token t - 1; logits only where they are needed.
+    # Logits only where they are needed.
     chosen = mask_BT[:, 1:]
     logits_NV = vlm.logits(hidden_BTD[:, :-1][chosen])
     picked = token_logprobs(logits_NV, ids_BT[:, 1:][chosen], temperature)
     logprobs_BT = torch.zeros(real_BT.shape, dtype=picked.dtype, device=vlm.device)
     logprobs_BT[:, 1:] = logprobs_BT[:, 1:].masked_scatter(chosen, picked)
-    return logprobs_BT, mask_BT
+    return logprobs_BT, mask_BT, hidden_BTD
 
 
 def by_length(lengths: Sequence[int], max_tokens: int) -> Iterator[list[int]]:

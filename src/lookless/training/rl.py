@@ -1,7 +1,6 @@
 """Rollout-guided RL: forced and prohibited rollouts say whether looking was necessary."""
 
 import copy
-import math
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -11,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from torch import Tensor, nn
+from torch import nn
 
 from lookless.advantages import (
     decision_advantages,
@@ -19,7 +18,6 @@ from lookless.advantages import (
     is_degenerate,
     per_mode_advantages,
 )  # fmt: skip
-from lookless.chat.chatml import ChatML
 from lookless.episode import Group, Mode, Question, Rollout
 from lookless.errors import ConfigError
 from lookless.grading import grade
@@ -36,12 +34,10 @@ from lookless.policies.hf import HfPolicy
 from lookless.rewards import REWARDS, RewardParts
 from lookless.rollout import Limits, check_faults, rollout
 from lookless.training import rl_metrics
+from lookless.training.decision import arm_logprobs, decision_index, decision_loss
 from lookless.training.optimizer import constant_then_linear, optimizer_for
 from lookless.training.replay import by_length, features_of, replay
 from lookless.vlm import VLM, FeatureCache
-
-MIN_OTHER = 0.02
-"""Below this probability of the other arm, the decision's push fades."""
 
 
 class RlConfig(BaseModel):
@@ -67,7 +63,7 @@ class RlConfig(BaseModel):
     normalise: bool = False
     """Divide advantages by their standard deviation (GRPO)."""
     decision_weight: float = Field(20.0, ge=0)
-    """Weight of the counterfactual credit of the decision token."""
+    """Weight of the counterfactual credit of the decision."""
     look_price: Annotated[float, Field(ge=0)] | Literal["mean"] = "mean"
     """Gain in accuracy that a look must exceed in the decision's credit; `mean` is the mean gain of
     the step's queries, at least 0."""
@@ -137,7 +133,7 @@ class ScoredGroup:
     rewards: list[RewardParts | None]
     advantages: list[float | None]
     decisions: list[float | None]
-    """Extra advantage of the token that decides whether to look."""
+    """Weighted credit of the decision whether to look."""
 
 
 def score(group: Group, pool: NecessityPool, config: RlConfig) -> ScoredGroup:
@@ -196,52 +192,6 @@ def reward_alone(
     truth = Necessity(need, 1.0, 1.0 - need, 1, 1, None)
     alone = Group(question, (done,), (grade,))
     return REWARDS[config.reward].function(alone, truth, config.reward_config())[0]
-
-
-def decision_index(chat: ChatML, r: Rollout) -> int | None:
-    """Return the place of the token that decided whether to look, or None if there is none.
-
-    It is the `<tool_call>` of the first turn, or else the first token that is said, white space
-    apart, after that turn's thinking.
-    """
-    turn = []
-    for place in range(r.is_sampled.index(True), len(r.token_ids)) if any(r.is_sampled) else ():
-        if not r.is_sampled[place]:
-            break
-        turn.append(place)
-    call = chat.encode("<tool_call>")[0]
-    close = chat.encode("</think>")[0]
-    ids = [r.token_ids[place] for place in turn]
-    if call in ids:
-        return turn[ids.index(call)]
-    start = ids.index(close) + 1 if close in ids else 0
-    for k in range(start, len(ids)):
-        if chat.decode([ids[k]]).strip():
-            return turn[k]
-    return None
-
-
-def token_advantages(
-    chat: ChatML,
-    rollouts: Sequence[Rollout],
-    advantages: Sequence[float],
-    decisions: Sequence[float | None],
-    width: int,
-) -> Tensor:
-    """Return advantages_BT: each rollout's on its tokens, the decision's on its token on top.
-
-    The decision's is divided by the probability of having decided otherwise (at least MIN_OTHER).
-    Its gradient on the logit between the two arms is then the credit itself, as under a natural
-    gradient; without, it is `p (1 - p)` times that and vanishes where the policy is sure.
-    """
-    advantages_BT = torch.zeros((len(rollouts), width))
-    for b, (r, advantage, decision) in enumerate(zip(rollouts, advantages, decisions, strict=True)):
-        advantages_BT[b, : len(r.token_ids)] = advantage
-        place = decision_index(chat, r) if decision is not None else None
-        if place is not None and decision is not None:
-            other = max(1 - math.exp(r.logprobs[place]), MIN_OTHER)
-            advantages_BT[b, place] += decision / other
-    return advantages_BT
 
 
 def rl(
@@ -362,7 +312,7 @@ def update(
 
     Rollouts without an advantage carry no gradient and are left out, unless KL holds them.
     """
-    kept: list[tuple[Rollout, float, float | None]] = []
+    kept: list[tuple[Rollout, float, float]] = []
     for one in groups:
         for r, advantage, decision in zip(
             one.group.rollouts, one.advantages, one.decisions, strict=True
@@ -370,7 +320,7 @@ def update(
             if advantage is None or r.mode not in config.loss_modes or not any(r.is_sampled):
                 continue
             if advantage or decision or reference is not None:
-                kept.append((r, advantage, decision))
+                kept.append((r, advantage, decision or 0.0))
     images = {one.group.question.id: one.group.question.image for one in groups}
     total = sum(
         r.sampled_tokens
@@ -382,29 +332,26 @@ def update(
         group["lr"] = lr
     vlm.model.train()
     cache = None if config.train_vision else policy.features
-    for _ in range(config.epochs):
-        stats = {"loss/policy": 0.0, "loss/kl": 0.0, "loss/clip_fraction": 0.0}
+    old_arms: dict[int, float] = {}
+    for epoch in range(config.epochs):
+        stats = dict.fromkeys(
+            ("loss/policy", "loss/decision", "loss/kl", "loss/clip_fraction"), 0.0
+        )
         optimizer.zero_grad()
         for rows in by_length([len(r.token_ids) for r, _, _ in kept], config.micro_batch_tokens):
             part = [kept[k][0] for k in rows]
             features = features_of(
                 vlm, cache, part, [sources.get(images[r.question_id]) for r in part]
             )
-            new_BT, mask_BT = replay(vlm, part, features, config.temperature)
+            new_BT, mask_BT, hidden_BTD = replay(vlm, part, features, config.temperature)
             old_BT = torch.zeros_like(new_BT)
             for b, r in enumerate(part):
                 old_BT[b, : len(r.logprobs)] = torch.tensor(r.logprobs)
-            advantages_BT = token_advantages(
-                vlm.chat,
-                part,
-                [kept[k][1] for k in rows],
-                [kept[k][2] for k in rows],
-                new_BT.shape[1],
-            ).to(new_BT)
+            advantages_B = torch.tensor([kept[k][1] for k in rows], device=new_BT.device)
             loss, policy_stats = clipped_policy_loss(
                 new_BT,
                 old_BT,
-                advantages_BT,
+                advantages_B[:, None].expand_as(new_BT),
                 mask_BT,
                 config.clip_low,
                 config.clip_high,
@@ -412,9 +359,25 @@ def update(
             )
             stats["loss/policy"] += loss.item()
             stats["loss/clip_fraction"] += policy_stats.clip_fraction.item() * len(rows) / len(kept)
+            places = [decision_index(vlm.chat, kept[k][0]) if kept[k][2] else None for k in rows]
+            deciding = [k for k, place in zip(rows, places, strict=True) if place is not None]
+            if deciding:
+                arms_N = arm_logprobs(vlm, hidden_BTD, part, places, config.temperature)
+                if epoch == 0:
+                    old_arms |= dict(zip(deciding, arms_N.tolist(), strict=True))
+                decided = decision_loss(
+                    arms_N,
+                    torch.tensor([old_arms[k] for k in deciding], device=arms_N.device),
+                    [kept[k][2] for k in deciding],
+                    config.clip_low,
+                    config.clip_high,
+                    float(total),
+                )
+                stats["loss/decision"] += decided.item()
+                loss = loss + decided
             if reference is not None:
                 with torch.no_grad():
-                    ref_BT, _ = replay(reference, part, features, config.temperature)
+                    ref_BT, _, _ = replay(reference, part, features, config.temperature)
                 penalty = kl_penalty(new_BT, ref_BT, mask_BT, float(total))
                 stats["loss/kl"] += penalty.item()
                 loss = loss + config.kl_weight * penalty

@@ -61,7 +61,7 @@ def sft(
             rows = order[start : start + config.batch]
             part = [trajectories[k] for k in rows]
             features = features_of(vlm, cache, part, [sources[k] for k in rows])
-            logprobs_BT, mask_BT = replay(vlm, part, features)
+            logprobs_BT, mask_BT, _ = replay(vlm, part, features)
             loss = sft_loss(logprobs_BT, mask_BT)
             optimizer.zero_grad()
             loss.backward()

@@ -30,6 +30,11 @@ KEPT = ("step", "accuracy/", "look_rate/", "necessity/")
 """Starts of the names of the training metrics that `--out` keeps."""
 
 
+def relative(argv: list[str]) -> list[str]:
+    """Return a command line without the folders of the machine that it ran on."""
+    return [Path(word).name if Path(word).is_absolute() else word for word in argv]
+
+
 def spread(values: list[float], percent: bool) -> str:
     """Return `mean (lowest - highest)`."""
     scale, form = (100, "{:.1f}") if percent else (1, "{:.3g}")
@@ -159,7 +164,7 @@ def main() -> None:
         args.figure.write_text(figure(seeds))
     if args.out:
         kept = {
-            "commands": [head["argv"] for head in heads],
+            "commands": [relative(head["argv"]) for head in heads],
             "machines": [head["machine"] for head in heads],
             "revision": heads[0]["revision"],
             "versions": heads[0]["versions"],

@@ -1,0 +1,107 @@
+"""Change one setting of RL at a time, from the SFT checkpoints of finished demo runs.
+
+    python bench/ablations.py runs/seed-0 runs/seed-1 --work runs/ablations \
+        --variants strict literal --out results/ablations.json
+
+Trains each variant from each run's SFT checkpoint on that run's questions, and answers its test
+greedily in adaptive, forced and prohibited mode. Prints means over the runs with their range, the
+demo's own RL first. What `--work` holds is kept, so an interrupted command can be given again.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from lookless.cli import bar
+from lookless.demo import DemoConfig, eval_stage, make_data, rl_stage
+from lookless.episode import Mode
+from lookless.images import SourceCache
+from lookless.runs import provenance, read_jsonl, write_json
+from lookless.training.rl import RlConfig
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "strict": {"estimator": "strict"},
+    "literal": {"estimator": "strict", "decision_weight": 0.0, "reward_settings": {
+        "scale_by_gain": False}},
+    "no-decision": {"decision_weight": 0.0},
+    "unscaled": {"reward_settings": {"scale_by_gain": False}},
+    "price-0.1": {"look_price": 0.1},
+    "no-obedience": {"obedience": 0.0},
+    "kl-0.02": {"kl_weight": 0.02},
+    "normalised": {"normalise": True},
+}  # fmt: skip
+"""Settings that differ from the run's. `literal` is the paper's form as we read it: strict need,
+unscaled alignment, no credit of the decision beyond the rollout's advantage."""
+DEMO = "demo"
+NAMES = {Mode.ADAPTIVE: "rgrl", Mode.FORCED: "always", Mode.PROHIBITED: "never"}
+"""What the demo calls its own RL in each mode."""
+
+
+def train(run: Path, variant: str, work: Path) -> dict[str, Any]:
+    """Return a variant's test results by mode, and how wrong its necessity was in training."""
+    config = DemoConfig(**json.loads((run / "config.json").read_text())["config"])
+    if variant == DEMO:
+        policies = json.loads((run / "results.json").read_text())["policies"]
+        rows = read_jsonl(run / "rgrl" / "metrics.jsonl")
+        return {mode: policies[name] for mode, name in NAMES.items()} | noise(rows)
+    recipe = RlConfig(**{**config.rl.model_dump(), **VARIANTS[variant]})
+    folder = work / f"{run.name}-{variant}"
+    folder.mkdir(parents=True, exist_ok=True)
+    data, sources = make_data(run / "data", config, bar), SourceCache()
+    rl_stage(run / "sft", folder / "rl", data.rl, sources, recipe, config.seed, bar)
+    results: dict[str, Any] = {}
+    for mode in Mode:
+        file = folder / f"{mode}.jsonl"
+        checkpoint = folder / "rl" / "checkpoint"
+        results[mode] = eval_stage(checkpoint, file, data.test, mode, sources, config, bar)
+    return results | noise(read_jsonl(folder / "rl" / "metrics.jsonl"))
+
+
+def noise(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return how often each estimator was wrong or undecided in training."""
+    names = [name for name in rows[0] if name.startswith("necessity/")]
+    return {name: sum(row[name] for row in rows) / len(rows) for name in names}
+
+
+def spread(values: list[float]) -> str:
+    """Return `mean (lowest - highest)` in percent."""
+    middle = sum(values) / len(values)
+    return f"{100 * middle:.1f} ({100 * min(values):.1f} - {100 * max(values):.1f})"
+
+
+def main() -> None:
+    """Train, then print the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("runs", type=Path, nargs="+")
+    parser.add_argument("--work", type=Path, required=True, help="folder for the trainings")
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
+    parser.add_argument("--out", type=Path)
+    args = parser.parse_args()
+    results = {
+        variant: [train(run, variant, args.work) for run in args.runs]
+        for variant in (DEMO, *args.variants)
+    }
+    print("| RL | adaptive right % | look rate % | MCC | forced right % | prohibited right % |")
+    print("|" + " --- |" * 6)
+    for variant, parts in results.items():
+        mcc = [part[Mode.ADAPTIVE]["necessity"]["mcc"] for part in parts]
+        cells = [
+            spread([part[Mode.ADAPTIVE]["accuracy"] for part in parts]),
+            spread([part[Mode.ADAPTIVE]["look_rate"] for part in parts]),
+            f"{sum(mcc) / len(mcc):.2f} ({min(mcc):.2f} - {max(mcc):.2f})",
+            spread([part[Mode.FORCED]["accuracy"] for part in parts]),
+            spread([part[Mode.PROHIBITED]["accuracy"] for part in parts]),
+        ]
+        print(f"| {variant} | {' | '.join(cells)} |")
+    if args.out:
+        changes = {variant: VARIANTS[variant] for variant in args.variants}
+        head = {"runs": [run.name for run in args.runs], "changes": changes} | provenance()
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        write_json(args.out, head | {"results": results})
+
+
+if __name__ == "__main__":
+    main()

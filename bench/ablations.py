@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from lookless.cli import bar
-from lookless.demo import DemoConfig, eval_stage, make_data, rl_stage
+from lookless.demo import DemoConfig, baseline, eval_stage, make_data, rl_stage
 from lookless.episode import Mode
 from lookless.images import SourceCache
 from lookless.runs import provenance, read_jsonl, write_json
@@ -22,17 +22,23 @@ from lookless.training.rl import RlConfig
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "strict": {"estimator": "strict"},
-    "literal": {"estimator": "strict", "decision_weight": 0.0, "reward_settings": {
-        "scale_by_gain": False}},
+    "literal": {
+        "estimator": "strict",
+        "decision_weight": 0.0,
+        "reward_settings": {"scale_by_gain": False},
+    },
     "no-decision": {"decision_weight": 0.0},
     "unscaled": {"reward_settings": {"scale_by_gain": False}},
     "price-0.1": {"look_price": 0.1},
     "no-obedience": {"obedience": 0.0},
     "kl-0.02": {"kl_weight": 0.02},
     "normalised": {"normalise": True},
-}  # fmt: skip
+    "pixel-reasoner-lr-1e-4": {"reward": "pixel_reasoner", "lr": 1e-4},
+    "accuracy-lr-1e-4": {"reward": "accuracy", "lr": 1e-4},
+}
 """Settings that differ from the run's. `literal` is the paper's form as we read it: strict need,
-unscaled alignment, no credit of the decision beyond the rollout's advantage."""
+unscaled alignment, no credit of the decision beyond the rollout's advantage. Another reward starts
+from the demo's settings for its comparison."""
 DEMO = "demo"
 NAMES = {Mode.ADAPTIVE: "rgrl", Mode.FORCED: "always", Mode.PROHIBITED: "never"}
 """What the demo calls its own RL in each mode."""
@@ -45,7 +51,9 @@ def train(run: Path, variant: str, work: Path) -> dict[str, Any]:
         policies = json.loads((run / "results.json").read_text())["policies"]
         rows = read_jsonl(run / "rgrl" / "metrics.jsonl")
         return {mode: policies[name] for mode, name in NAMES.items()} | noise(rows)
-    recipe = RlConfig(**{**config.rl.model_dump(), **VARIANTS[variant]})
+    changes = VARIANTS[variant]
+    start = baseline(config.rl, changes["reward"]) if "reward" in changes else config.rl
+    recipe = RlConfig(**{**start.model_dump(), **changes})
     folder = work / f"{run.name}-{variant}"
     folder.mkdir(parents=True, exist_ok=True)
     data, sources = make_data(run / "data", config, bar), SourceCache()

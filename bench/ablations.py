@@ -1,4 +1,4 @@
-"""Change one setting of RL at a time, from the SFT checkpoints of finished demo runs.
+r"""Change one setting of RL at a time, from the SFT checkpoints of finished demo runs.
 
     python bench/ablations.py runs/seed-0 runs/seed-1 --work runs/ablations \
         --variants strict literal --out results/ablations.json

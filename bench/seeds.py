@@ -58,6 +58,25 @@ def table(parts: list[dict[str, Any]]) -> str:
     return "\n".join([f"n = {parts[0]['n']} questions a seed; {oracle} % need a look", "", *lines])
 
 
+def short_table(parts: list[dict[str, Any]]) -> str:
+    """Return the README's table: means over the seeds."""
+    lines = [
+        "| policy | accuracy % | look rate % | visual tokens | MCC of the decision |",
+        "|" + " --- |" * 5,
+    ]
+    for name in parts[0]["policies"]:
+        rows = [part["policies"][name] for part in parts]
+        cells = [
+            f"{100 * mean(row['accuracy'] for row in rows):.1f}",
+            f"{100 * mean(row['look_rate'] for row in rows):.1f}",
+            f"{mean(row['visual_tokens_per_sample'] for row in rows):.0f}",
+            f"{mean(row['necessity']['mcc'] for row in rows):.2f}",
+        ]
+        bold = "**" if name == "rgrl" else ""
+        lines.append("| " + " | ".join(f"{bold}{cell}{bold}" for cell in (name, *cells)) + " |")
+    return "\n".join(lines)
+
+
 def headline(parts: list[dict[str, Any]]) -> str:
     """Return how accuracy and looks of rgrl compare with every other policy that looks."""
     names = [name for name in parts[0]["policies"] if name not in ("never", "rgrl")]
@@ -153,6 +172,7 @@ def main() -> None:
             parser.error("the runs differ in more than their seed: config, revision or versions")
     seeds = [list(read_jsonl(run / "rgrl" / "metrics.jsonl")) for run in args.runs]
     for title, text in (
+        ("For the README", short_table(results)),
         ("Test", table(results)),
         ("Test, rgrl against the others", headline(results)),
         ("Shifted test", table([r["shifted"] for r in results])),

@@ -18,7 +18,14 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_res
 from lookless import images
 from lookless.errors import ImageError
 from lookless.frames import Box, Frame, View
-from lookless.images import ImageLimits, PixelBudget, Source, SourceCache, open_image
+from lookless.images import (
+    ImageLimits,
+    PixelBudget,
+    PixelPool,
+    Source,
+    SourceCache,
+    open_image,
+)
 
 BUDGET = PixelBudget(4, 10**9, 2)
 RED, WHITE = (255, 0, 0), (255, 255, 255)
@@ -650,3 +657,23 @@ def test_a_changed_file_is_a_new_source(tmp_path: Path) -> None:
     new = cache.get(file)
     assert new.size == (9, 9)
     assert pixels_of(new.pixels(View(Box(0, 0, 1, 1, Frame.SOURCE), 1, 1))) == [WHITE]
+
+
+def test_a_file_that_changes_before_it_is_decoded_is_refused(tmp_path: Path) -> None:
+    file = save(tmp_path / "a.png", Image.new("RGB", (8, 8), RED))
+    source = Source(file)
+    view = source.full_view(BUDGET)
+    save(file, Image.new("RGB", (8, 8), WHITE))
+    os.utime(file, ns=(0, 0))
+    with pytest.raises(ImageError, match="must not change while in use"):
+        source.pixels(view)
+
+
+def test_an_image_beyond_the_bound_drives_out_no_other(tmp_path: Path) -> None:
+    pool = PixelPool(max_bytes=4 * 100)
+    small = Image.new("RGB", (10, 10))
+    pool.keep("small", small)
+    pool.keep("large", Image.new("RGB", (10, 11)))
+    assert pool.find("small") is small
+    assert pool.find("large") is None
+    assert pool.decoded_bytes == 400

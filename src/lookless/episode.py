@@ -33,7 +33,7 @@ class StopReason(StrEnum):
     CONTEXT_LENGTH = "context_length"
     """The next turn or observation would not fit into the context."""
     TOO_MANY_LOOKS = "too_many_looks"
-    """The model kept calling the operation after it was told that no look is left."""
+    """Too many of the calls were not executed."""
     FAULT = "fault"
     """The infrastructure failed; the rollout counts for nothing."""
 

@@ -9,6 +9,8 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 
+_ROUNDING = 1e-6
+
 
 class Frame(StrEnum):
     """What the numbers of a box mean."""
@@ -57,6 +59,19 @@ class Box:
     def is_finite(self) -> bool:
         """Whether no coordinate is NaN or infinite."""
         return all(math.isfinite(v) for v in self.coordinates)
+
+    def outward(self) -> "Box":
+        """Return the box of whole numbers around this one, at least 1 wide and high.
+
+        A corner within 1e-6 of a whole number is that number: conversions leave such noise.
+
+        Example:
+            >>> Box(0.5, 2.0000000001, 3, 3.2, Frame.SOURCE).outward().coordinates
+            (0, 2, 3, 4)
+        """
+        left, top = math.floor(self.left + _ROUNDING), math.floor(self.top + _ROUNDING)
+        right, bottom = math.ceil(self.right - _ROUNDING), math.ceil(self.bottom - _ROUNDING)
+        return Box(left, top, max(right, left + 1), max(bottom, top + 1), self.frame)
 
     def intersection(self, other: "Box") -> "Box":
         """Return the common part of two boxes in the same frame (area 0 if there is none).

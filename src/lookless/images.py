@@ -34,7 +34,6 @@ MAX_ASPECT_RATIO = 200
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _MAX_EXIF_BYTES = 1 << 20
 _BYTES_PER_PIXEL = 4  # Pillow pads RGB to four bytes
-_ROUNDING_PX = 1e-6
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -193,8 +192,7 @@ class Source:
         """Return the view of a part of the image.
 
         Args:
-            region: In `Frame.SOURCE`; clipped to the image, then rounded outward to whole pixels.
-                A corner within 1e-6 of a whole pixel is that pixel: conversions leave such noise.
+            region: In `Frame.SOURCE`; clipped to the image, then taken `outward`.
             budget: Gives the view's size.
 
         Raises:
@@ -209,9 +207,11 @@ class Source:
                 f"region must overlap the image of {width}x{height} pixels, "
                 f"got {region.coordinates}; use left < right and top < bottom within it"
             )
-        left, right = _outward(inside.left, inside.right, width)
-        top, bottom = _outward(inside.top, inside.bottom, height)
-        to_width, to_height = budget.resized(right - left, bottom - top)
+        cut = inside.outward()
+        # A sliver at the far edge would be rounded out of the image.
+        left, top = min(cut.left, width - 1), min(cut.top, height - 1)
+        right, bottom = min(cut.right, width), min(cut.bottom, height)
+        to_width, to_height = budget.resized(int(right - left), int(bottom - top))
         return View(Box(left, top, right, bottom, Frame.SOURCE), to_width, to_height)
 
     def pixels(self, view: View) -> Image.Image:
@@ -246,10 +246,10 @@ class Source:
             image = self._pool.find(self.key)
             if image is None:
                 image = open_image(self.path, self.limits)
-                if image.size != self.size:
+                if _identity(self.path) != self.key:
                     raise ImageError(
                         "image must not change while in use, "
-                        f"got a new size of {str(self.path)!r}; start again"
+                        f"got another {str(self.path)!r}; start again"
                     )
                 self._pool.keep(self.key, image)
             return image
@@ -281,6 +281,8 @@ class PixelPool:
 
     def keep(self, key: str, image: Image.Image) -> None:
         """Keep an image that is not kept yet, and drop others if it takes their place."""
+        if _bytes_of(image) > self.max_bytes:
+            return
         with self._lock:
             self._images[key] = image
             self._decoded_bytes += _bytes_of(image)
@@ -461,12 +463,6 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     white = Image.new("RGB", image.size, "white")
     white.paste(layer, mask=layer)
     return white
-
-
-def _outward(low: float, high: float, extent: int) -> tuple[int, int]:
-    """Return the whole pixels around low..high, at least one, within 0..extent."""
-    first = min(math.floor(low + _ROUNDING_PX), extent - 1)
-    return first, max(math.ceil(high - _ROUNDING_PX), first + 1)
 
 
 def _bytes_of(image: Image.Image) -> int:

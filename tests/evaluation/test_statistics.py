@@ -63,7 +63,7 @@ def test_same_input_gives_the_same_interval_whatever_the_clusters_are_called() -
 
 @pytest.mark.parametrize(
     ("values", "names", "interval"),
-    [([], [], (0.0, 0.0)), ([0.5], ["a"], (0.5, 0.5)), ([1.0, 0.0], ["a", "a"], (0.5, 0.5))],
+    [([], [], (0.0, 1.0)), ([0.5], ["a"], (0.5, 0.5)), ([1.0, 0.0], ["a", "a"], (0.5, 0.5))],
 )
 def test_interval_of_little_data(
     values: list[float], names: list[str], interval: tuple[float, float]

@@ -76,6 +76,21 @@ def test_call_has_the_right_outcome(text: str, outcome: LookOutcome) -> None:
     assert judge(text).outcome is outcome
 
 
+@given(
+    left=st.integers(0, 980), top=st.integers(0, 980), width=st.integers(9, 400),
+    height=st.integers(9, 400),
+)  # fmt: skip
+def test_the_same_box_again_is_repeated_however_small(
+    left: int, top: int, width: int, height: int
+) -> None:
+    overview = View(Box(0, 0, 1024, 1024, Frame.SOURCE), 160, 160)
+    text = json.dumps({"bbox_2d": [left, top, left + width, top + height]})
+    look = judge(text, views=(overview,))
+    assert look.outcome is LookOutcome.EXECUTED
+    seen = View(region_of(look, (overview,)).outward(), 160, 160)
+    assert judge(text, views=(overview, seen)).outcome is LookOutcome.REPEATED
+
+
 def test_whole_overview_may_be_looked_at_once() -> None:
     text = '{"bbox_2d": [0, 0, 1000, 1000]}'
     assert judge(text, views=(OVERVIEW,)).outcome is LookOutcome.EXECUTED

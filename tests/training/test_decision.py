@@ -18,6 +18,17 @@ Say = Callable[..., Rollout]
 LOOK = '<tool_call>{"name": "zoom_in", "arguments": {"bbox_2d": [0, 0, 500, 500]}}</tool_call>'
 
 
+@pytest.mark.parametrize("thought", [r"<think>red \boxed{K7}", f"<think>red {LOOK}"])
+def test_what_is_only_thought_decides_nothing(chat: ChatML, say: Say, thought: str) -> None:
+    assert decision_index(chat, say(thought)) is None
+
+
+def test_a_call_that_was_cut_off_decides_nothing(chat: ChatML, say: Say) -> None:
+    r = say("<think>red</think>" + LOOK, r"\boxed{K7}")
+    assert decision_index(chat, r) is not None
+    assert decision_index(chat, replace(r, looks=())) is None
+
+
 @pytest.mark.parametrize(
     ("texts", "decision"),
     [
@@ -28,6 +39,7 @@ LOOK = '<tool_call>{"name": "zoom_in", "arguments": {"bbox_2d": [0, 0, 500, 500]
         (("<think>red</think>\n\n" + LOOK, r"\boxed{K7}"), "<tool_call>"),
         (("<think>red</think>red " + LOOK, r"\boxed{K7}"), "<tool_call>"),
         ((LOOK, LOOK, r"\boxed{K7}"), "<tool_call>"),
+        ((rf"<think>red {LOOK}</think>\boxed{{K7}}",), "\\boxed{"),
         (("<think>red</think>",), "<|im_end|>"),
         (("",), "<|im_end|>"),
     ],

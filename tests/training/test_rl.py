@@ -353,7 +353,8 @@ def test_pool_gathers_over_visits(make_question: MakeQuestion, say: Say) -> None
 def test_every_reward_can_score_a_group(make_question: MakeQuestion, say: Say) -> None:
     group = group_of(make_question, say)
     for name in REWARDS:
-        one = score(group, NecessityPool(), RlConfig(reward=name))
+        arms = {"forced": 0, "prohibited": 0} if name == "hdpo" else {}
+        one = score(group, NecessityPool(), RlConfig(reward=name, **arms))
         assert all(a is not None for a in one.advantages)
 
 
@@ -365,6 +366,7 @@ def test_every_reward_can_score_a_group(make_question: MakeQuestion, say: Say) -
         ({"reward": "kindness"}, "reward must be one of rgrl, .* got 'kindness'"),
         ({"forced": 0}, "needs forced and prohibited rollouts, got 0 and 4"),
         ({"prohibited": 0}, "needs forced and prohibited rollouts, got 4 and 0"),
+        ({"reward": "hdpo"}, "must be adaptive, got 4 forced and 4 prohibited"),
         ({"reward_settings": {"no_such": 1.0}}, "no_such"),
         ({"adaptive": 0}, "adaptive"),
         ({"temperature": 0.0}, "temperature"),

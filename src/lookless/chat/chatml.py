@@ -57,7 +57,11 @@ class ChatML:
         return ids
 
     def _encode_literally(self, text: str) -> list[int]:
-        """Return the ids of `text` from outside, in which special tokens are mere characters."""
+        """Return the ids of `text` from outside, in which special tokens are mere characters.
+
+        Tokens that Qwen adds without making them special (`<tool_call>`, `</think>`) stay tokens:
+        the loop reads calls and answers from the model's own turns only.
+        """
         ids: list[int] = self.tokenizer.encode(
             text, add_special_tokens=False, split_special_tokens=True
         )
@@ -81,7 +85,10 @@ class ChatML:
 
     @property
     def banned_ids(self) -> tuple[int, ...]:
-        """Ids that a policy must never sample: everything that stands for or brackets pixels."""
+        """Ids that a policy must never sample.
+
+        They stand for or bracket pixels, or open a turn.
+        """
         return tuple(
             self._id(t) for t in (IMAGE_PAD, VIDEO_PAD, VISION_START, VISION_END, IM_START)
         )

@@ -31,6 +31,8 @@ def cluster_interval(
 ) -> tuple[float, float]:
     """Return the 95 % percentile bootstrap interval of a mean, resampling whole clusters.
 
+    (0, 1) without values.
+
     Questions about one image are not independent, so images are resampled, not questions.
 
     Args:
@@ -40,7 +42,7 @@ def cluster_interval(
         seed: Of the resampling; the same input gives the same interval.
     """
     if not values:
-        return 0.0, 0.0
+        return 0.0, 1.0
     index = {name: k for k, name in enumerate(dict.fromkeys(clusters))}
     sums, counts = np.zeros(len(index)), np.zeros(len(index))
     for value, name in zip(values, clusters, strict=True):

@@ -77,7 +77,7 @@ def validate(arguments: Any, frame: Frame, views: tuple[View, ...]) -> Look:
     short, long = sorted((region.width, region.height))
     if short < MIN_SIDE_PX or long > MAX_ASPECT_RATIO * (short - 1):
         return Look(LookOutcome.TOO_SMALL, image, box)
-    if any(_iou(region, seen.region) > REPEATED_IOU for seen in views[1:]):
+    if any(_iou(region.outward(), seen.region) > REPEATED_IOU for seen in views[1:]):
         return Look(LookOutcome.REPEATED, image, box)
     return Look(LookOutcome.EXECUTED, image, box)
 

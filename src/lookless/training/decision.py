@@ -23,23 +23,31 @@ def decision_index(chat: ChatML, r: Rollout) -> int | None:
     """Return the place of the token that decided whether to look, or None if there is none.
 
     It is the `<tool_call>` of the first turn, or else the first token that is said, white space
-    apart, after that turn's thinking.
+    apart, after that turn's thinking. None too where a call and what came of it disagree: one that
+    was only thought of, or cut off by the turn's length; or if the thinking never ended.
     """
     turn = []
     for place in range(r.is_sampled.index(True), len(r.token_ids)) if any(r.is_sampled) else ():
         if not r.is_sampled[place]:
             break
         turn.append(place)
-    call = chat.encode("<tool_call>")[0]
-    close = chat.encode("</think>")[0]
+    call, close, think = (_token(chat, t) for t in ("<tool_call>", "</think>", "<think>"))
     ids = [r.token_ids[place] for place in turn]
-    if call in ids:
-        return turn[ids.index(call)]
-    start = ids.index(close) + 1 if close in ids else 0
+    start = len(ids) - ids[::-1].index(close) if close in ids else 0
+    if (call in ids[start:]) != bool(r.looks) or think in ids[start:]:
+        return None
+    if r.looks:
+        return turn[ids.index(call, start)]
     for k in range(start, len(ids)):
         if chat.decode([ids[k]]).strip():
             return turn[k]
     return None
+
+
+def _token(chat: ChatML, text: str) -> int:
+    """Return the id of a tag, or -1 if it is no single token of the model's."""
+    ids = chat.encode(text)
+    return ids[0] if len(ids) == 1 else -1
 
 
 def arm_logprobs(

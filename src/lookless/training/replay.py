@@ -75,6 +75,8 @@ def replay(
 def by_length(lengths: Sequence[int], max_tokens: int) -> Iterator[list[int]]:
     """Yield batches of indices of similar length, each at most `max_tokens` with padding.
 
+    Something longer than that is a batch by itself.
+
     Example:
         >>> list(by_length([5, 9, 4], 10))
         [[2, 0], [1]]

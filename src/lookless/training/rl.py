@@ -5,6 +5,7 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -60,13 +61,16 @@ class RlConfig(BaseModel):
     """Settings of the reward that differ from its defaults."""
     estimator: Literal["strict", "posterior"] = "posterior"
     """How necessity is estimated; `strict` is the paper's."""
+    pool_window: int | None = Field(None, ge=1)
+    """How many of a query's newest grades on each side the posterior pools; None for all."""
     normalise: bool = False
     """Divide advantages by their standard deviation (GRPO)."""
     decision_weight: float = Field(20.0, ge=0)
     """Weight of the counterfactual credit of the decision."""
     look_price: Annotated[float, Field(ge=0)] | Literal["mean"] = "mean"
     """Gain in accuracy that a look must exceed in the decision's credit; `mean` is the mean gain of
-    the step's queries, at least 0."""
+    the step's queries, at least 0. Then looks are for the queries that gain more than others do:
+    where nearly all gain alike, give a number."""
     obedience: float = Field(0.25, ge=0)
     """Credit of the decision to follow a forced or prohibited prompt, times `decision_weight`."""
     loss_modes: tuple[Mode, ...] = tuple(Mode)
@@ -94,11 +98,16 @@ class RlConfig(BaseModel):
     def _check(self) -> Self:
         if self.reward not in REWARDS:
             raise ConfigError(f"reward must be one of {', '.join(REWARDS)}, got {self.reward!r}")
-        self.reward_config()
+        _ = self.reward_config
         if self.reward == "rgrl" and not (self.forced and self.prohibited):
             raise ConfigError(
                 "reward rgrl needs forced and prohibited rollouts, "
                 f"got {self.forced} and {self.prohibited}; set both to 1 or more"
+            )
+        if self.reward == "hdpo" and (self.forced or self.prohibited):
+            raise ConfigError(
+                "reward hdpo compares all rollouts of a query, so they must be adaptive, "
+                f"got {self.forced} forced and {self.prohibited} prohibited; set both to 0"
             )
         return self
 
@@ -107,6 +116,7 @@ class RlConfig(BaseModel):
         """Return the limits of each rollout."""
         return Limits(max_looks=self.max_looks, max_turn_tokens=self.max_turn_tokens)
 
+    @cached_property
     def reward_config(self) -> Any:
         """Return the reward's settings, checked."""
         return REWARDS[self.reward].config(**self.reward_settings)
@@ -143,11 +153,11 @@ def score(group: Group, pool: NecessityPool, config: RlConfig) -> ScoredGroup:
     by_strict = strict(look, no_look)
     by_posterior = pool.estimate(group.question.id, posterior)
     necessity = by_strict if config.estimator == "strict" else by_posterior
-    rewards = REWARDS[config.reward].function(group, necessity, config.reward_config())
+    rewards = REWARDS[config.reward].function(group, necessity, config.reward_config)
     if config.reward == "hdpo":
         advantages = hdpo_advantages(
             [None if r is None else r.parts for r in rewards],
-            config.reward_config().weight,
+            config.reward_config.weight,
             normalise=config.normalise,
         )
     else:
@@ -191,7 +201,7 @@ def reward_alone(
     need = float(question.needs_look)
     truth = Necessity(need, 1.0, 1.0 - need, 1, 1, None)
     alone = Group(question, (done,), (grade,))
-    return REWARDS[config.reward].function(alone, truth, config.reward_config())[0]
+    return REWARDS[config.reward].function(alone, truth, config.reward_config)[0]
 
 
 def rl(
@@ -217,7 +227,7 @@ def rl(
     vlm.model.model.visual.requires_grad_(config.train_vision)
     optimizer = optimizer_for(vlm, config.lr)
     policy = HfPolicy(vlm, config.temperature, seed)
-    pool = NecessityPool()
+    pool = NecessityPool(config.pool_window)
     reference = frozen_copy(vlm) if config.kl_weight else None
     first = 0
     if state_file.exists():
@@ -340,9 +350,8 @@ def update(
         optimizer.zero_grad()
         for rows in by_length([len(r.token_ids) for r, _, _ in kept], config.micro_batch_tokens):
             part = [kept[k][0] for k in rows]
-            features = features_of(
-                vlm, cache, part, [sources.get(images[r.question_id]) for r in part]
-            )
+            seen = [sources.get(images[r.question_id]) for r in part]
+            features = features_of(vlm, cache, part, seen)
             new_BT, mask_BT, hidden_BTD = replay(vlm, part, features, config.temperature)
             old_BT = torch.zeros_like(new_BT)
             for b, r in enumerate(part):
@@ -358,7 +367,9 @@ def update(
                 float(total),
             )
             stats["loss/policy"] += loss.item()
-            stats["loss/clip_fraction"] += policy_stats.clip_fraction.item() * len(rows) / len(kept)
+            stats["loss/clip_fraction"] += policy_stats.clip_fraction.item() * (
+                sum(r.sampled_tokens for r in part) / sum(r.sampled_tokens for r, _, _ in kept)
+            )
             places = [decision_index(vlm.chat, kept[k][0]) if kept[k][2] else None for k in rows]
             deciding = [k for k, place in zip(rows, places, strict=True) if place is not None]
             if deciding:
@@ -377,6 +388,8 @@ def update(
                 loss = loss + decided
             if reference is not None:
                 with torch.no_grad():
+                    if config.train_vision:
+                        features = features_of(reference, None, part, seen)
                     ref_BT, _, _ = replay(reference, part, features, config.temperature)
                 penalty = kl_penalty(new_BT, ref_BT, mask_BT, float(total))
                 stats["loss/kl"] += penalty.item()

@@ -15,6 +15,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from lookless.lookworld.questions import LEGIBLE_PX
 from lookless.report.plots import RAMP, SERIES, Line, curves_svg
 from lookless.runs import read_jsonl
 from lookless.training.rl_metrics import SIZE_BINS_PX
@@ -28,6 +29,12 @@ COLUMNS = (
 )
 KEPT = ("step", "accuracy/", "look_rate/", "necessity/")
 """Starts of the names of the training metrics that `--out` keeps."""
+COLOURS = (
+    "svg{background:#ffffff;font-family:sans-serif;--paper:#ffffff;--ink:#1c2127;--muted:#59636e;"
+    "--grid:#d9dee4;--s1:#2563b8;--s2:#c2570c;"
+    "--r1:#4f9e3c;--r2:#12908f;--r3:#2a75c9;--r4:#5546b8;--r5:#8a2a9e}"
+)
+"""The report's light colours, which a figure outside a report has to bring along."""
 
 
 def relative(argv: list[str]) -> list[str]:
@@ -129,6 +136,7 @@ def size_names() -> dict[str, str]:
     return {
         f"look_rate/size/{low:g}": f"from {low:g} px" if low else f"under {SIZE_BINS_PX[1]:g} px"
         for low in SIZE_BINS_PX[:-1]
+        if low != LEGIBLE_PX  # the splits have no details from there to the next edge
     }
 
 
@@ -149,11 +157,12 @@ def figure(seeds: list[list[dict[str, Any]]]) -> str:
     """Return the look rates by detail size as SVG."""
     lines = [
         Line(name, curve(seeds, metric), colour)
-        for (metric, name), colour in zip(size_names().items(), (SERIES[1], *RAMP), strict=True)
+        for (metric, name), colour in zip(size_names().items(), (SERIES[1], *RAMP), strict=False)
     ]
     steps = [row["step"] for row in seeds[0]]
     alt = "Look rate during RL by detail size: near 1 where illegible, falling where legible"
-    return curves_svg("looks", alt, steps, lines, is_share=True, top=1.0)
+    drawn = curves_svg("looks", alt, steps, lines, is_share=True, top=1.0)
+    return drawn.replace(">", f"><style>{COLOURS}</style>", 1)
 
 
 def main() -> None:

@@ -1,6 +1,8 @@
 """Every command in the README works, and every file that it points to exists."""
 
+import json
 import re
+import runpy
 import shlex
 import subprocess
 from collections.abc import Iterator
@@ -15,6 +17,7 @@ from lookless.cli import app
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 
+MEASURED = ROOT / "results" / "lookworld.json"
 RUN_BY: dict[str, str] = {}
 """Commands that are neither `make` nor `lookless`, and the test that runs each: file::function."""
 
@@ -109,3 +112,9 @@ def test_every_link_of_the_readme_points_to_a_file() -> None:
     targets = [t for t in re.findall(r"\]\(([^)\s]+)\)", README) if "://" not in t]
     assert targets
     assert [t for t in targets if not (ROOT / t.split("#")[0]).exists()] == []
+
+
+def test_results_are_those_measured() -> None:
+    short_table = runpy.run_path(str(ROOT / "bench" / "seeds.py"))["short_table"]
+    table = short_table(json.loads(MEASURED.read_text())["results"])
+    assert README.partition("<!-- results:begin -->")[2].strip().startswith(table)

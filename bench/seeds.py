@@ -77,7 +77,7 @@ def short_table(parts: list[dict[str, Any]]) -> str:
             f"{100 * mean(row['accuracy'] for row in rows):.1f}",
             f"{100 * mean(row['look_rate'] for row in rows):.1f}",
             f"{mean(row['visual_tokens_per_sample'] for row in rows):.0f}",
-            f"{mean(row['necessity']['mcc'] for row in rows):.2f}",
+            f"{round(mean(row['necessity']['mcc'] for row in rows), 2) + 0.0:.2f}",
         ]
         bold = "**" if name == "rgrl" else ""
         lines.append("| " + " | ".join(f"{bold}{cell}{bold}" for cell in (name, *cells)) + " |")

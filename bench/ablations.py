@@ -34,6 +34,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "kl-0.02": {"kl_weight": 0.02},
     "normalised": {"normalise": True},
     "lr-1.5e-4": {"lr": 1.5e-4},
+    "longer": {"steps": 54, "lr": 2e-4},
     "pixel-reasoner-lr-1e-4": {"reward": "pixel_reasoner", "lr": 1e-4},
     "accuracy-lr-1e-4": {"reward": "accuracy", "lr": 1e-4},
 }

@@ -9,15 +9,14 @@ demo's own RL first. What `--work` holds is kept, so an interrupted command can 
 """
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
-from lookless.cli import bar
-from lookless.demo import DemoConfig, baseline, eval_stage, make_data, rl_stage
+from lookless.cli import bar, mistakes_in_one_line
+from lookless.demo import DemoConfig, baseline, eval_stage, finished, make_data, rl_stage
 from lookless.episode import Mode
 from lookless.images import SourceCache
-from lookless.runs import provenance, read_jsonl, write_json
+from lookless.runs import CONFIG_FILE, provenance, read_config, read_jsonl, write_json
 from lookless.training.rl import RlConfig
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -48,9 +47,9 @@ NAMES = {Mode.ADAPTIVE: "rgrl", Mode.FORCED: "always", Mode.PROHIBITED: "never"}
 
 def train(run: Path, variant: str, work: Path) -> dict[str, Any]:
     """Return a variant's test results by mode, and how wrong its necessity was in training."""
-    config = DemoConfig(**json.loads((run / "config.json").read_text())["config"])
+    config = DemoConfig(**read_config(run / CONFIG_FILE))
     if variant == DEMO:
-        policies = json.loads((run / "results.json").read_text())["policies"]
+        policies = finished(run)["policies"]
         rows = read_jsonl(run / "rgrl" / "metrics.jsonl")
         return {mode: policies[name] for mode, name in NAMES.items()} | noise(rows)
     changes = VARIANTS[variant]
@@ -114,4 +113,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with mistakes_in_one_line():
+        main()

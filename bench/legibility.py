@@ -2,8 +2,8 @@
 
     python bench/legibility.py CHECKPOINT --out results/legibility.json
 
-Asks LookWorld's graded split (details of every size) in prohibited and in forced mode, and the
-validation split for the two sizes that questions are made of. The last line is one JSON object.
+Asks LookWorld's graded split (details of every size) and the validation split (the sizes that
+questions are made of) in all three modes. The last line is one JSON object.
 """
 
 import argparse
@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from lookless.cli import mistakes_in_one_line
 from lookless.episode import Mode
 from lookless.evaluation.evaluate import Answered, evaluate
 from lookless.evaluation.statistics import wilson_interval
@@ -20,6 +21,7 @@ from lookless.images import SourceCache
 from lookless.lookworld.dataset import Split, export, questions
 from lookless.policies.hf import HfPolicy
 from lookless.rollout import Limits
+from lookless.runs import provenance
 from lookless.vlm import VLM
 
 EDGES_PX = (1.5, 2.6, 3.2, 4.0, 5.0, 6.0, 7.0, 8.0, 10.0, 13.0, 16.0, 20.0, 32.0)
@@ -27,7 +29,7 @@ EDGES_PX = (1.5, 2.6, 3.2, 4.0, 5.0, 6.0, 7.0, 8.0, 10.0, 13.0, 16.0, 20.0, 32.0
 
 
 def row(part: list[Answered]) -> dict[str, Any]:
-    """Return n, accuracy with interval, and chance of a set of answers."""
+    """Return n, accuracy with interval, chance, and look rate of a set of answers."""
     right = sum(a.grade or 0.0 for a in part)
     low, high = wilson_interval(right, len(part))
     chance = sum(1 / a.question.choices for a in part) / max(len(part), 1)
@@ -36,23 +38,26 @@ def row(part: list[Answered]) -> dict[str, Any]:
         "accuracy": round(right / max(len(part), 1), 4),
         "ci": [round(low, 4), round(high, 4)],
         "chance": round(chance, 4),
+        "look_rate": round(sum(a.rollout.is_used for a in part) / max(len(part), 1), 4),
     }
 
 
 def main() -> None:
     """Print a table for each mode and split, then the JSON object."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--questions", type=int, default=1500)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     policy = HfPolicy(VLM.load(args.checkpoint), temperature=0)
-    result: dict[str, Any] = {"checkpoint": str(args.checkpoint), "seed": args.seed}
+    result: dict[str, Any] = {"seed": args.seed} | provenance()
     with tempfile.TemporaryDirectory() as folder:
         for split in (Split.GRADED, Split.VALIDATION):
             asked = export(Path(folder) / split, list(questions(split, args.questions, args.seed)))
-            for mode in (Mode.PROHIBITED, Mode.FORCED):
+            for mode in Mode:
                 answered = evaluate(policy, asked, mode, SourceCache(), Limits(max_turn_tokens=72))
                 detail = [a for a in answered if a.question.kind != "overview"]
                 table: dict[str, Any] = {"all": row(answered)}
@@ -75,7 +80,7 @@ def main() -> None:
                 for name, r in table.items():
                     print(
                         f"  {name:16} n {r['n']:5}  accuracy {r['accuracy']:.3f}"
-                        f"  chance {r['chance']:.3f}"
+                        f"  chance {r['chance']:.3f}  look rate {r['look_rate']:.3f}"
                     )
     if args.out:
         args.out.parent.mkdir(parents=True, exist_ok=True)
@@ -84,4 +89,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with mistakes_in_one_line():
+        main()

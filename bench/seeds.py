@@ -15,6 +15,9 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from lookless.cli import mistakes_in_one_line
+from lookless.demo import finished
+from lookless.evaluation.statistics import cluster_interval
 from lookless.lookworld.questions import LEGIBLE_PX
 from lookless.report.plots import RAMP, SERIES, Line, curves_svg
 from lookless.runs import read_jsonl
@@ -84,10 +87,16 @@ def short_table(parts: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def headline(parts: list[dict[str, Any]]) -> str:
-    """Return how accuracy and looks of rgrl compare with every other policy that looks."""
+def headline(parts: list[dict[str, Any]], runs: list[Path]) -> str:
+    """Return how accuracy and looks of rgrl compare with every other policy that looks.
+
+    The interval is of the mean difference over all questions of all seeds, images resampled.
+    """
     names = [name for name in parts[0]["policies"] if name not in ("never", "rgrl")]
-    lines = ["| rgrl against | accuracy, points | looks |", "|" + " --- |" * 3]
+    lines = [
+        "| rgrl against | accuracy, points | 95 % interval | each seed | looks |",
+        "|" + " --- |" * 5,
+    ]
     for name in names:
         pairs = [(part["policies"]["rgrl"], part["policies"][name]) for part in parts]
         gain = [ours["accuracy"] - other["accuracy"] for ours, other in pairs]
@@ -97,8 +106,28 @@ def headline(parts: list[dict[str, Any]]) -> str:
             if other["looks_per_sample"]
         ]
         few = f"{100 * mean(looks):+.1f} %" if looks else "-"
-        lines.append(f"| {name} | {100 * mean(gain):+.1f} | {few} |")
+        low, high = gain_interval(runs, name)
+        each = ", ".join(f"{100 * one:+.1f}" for one in gain)
+        lines.append(
+            f"| {name} | {100 * mean(gain):+.1f} | {100 * low:+.1f} to {100 * high:+.1f} "
+            f"| {each} | {few} |"
+        )
     return "\n".join(lines)
+
+
+def gain_interval(runs: list[Path], other: str) -> tuple[float, float]:
+    """Return the interval of rgrl's accuracy minus another policy's, paired by question."""
+    values: list[float] = []
+    images: list[str] = []
+    for run in runs:
+        ours, theirs = (
+            {row["question"]["id"]: row for row in read_jsonl(run / "eval" / f"{name}.jsonl")}
+            for name in ("rgrl", other)
+        )
+        for key, row in ours.items():
+            values.append((row["grade"] or 0.0) - (theirs[key]["grade"] or 0.0))
+            images.append(f"{run.name} {row['question']['image']}")
+    return cluster_interval(values, images)
 
 
 def curve(seeds: list[list[dict[str, Any]]], name: str) -> list[float | None]:
@@ -167,12 +196,14 @@ def figure(seeds: list[list[dict[str, Any]]]) -> str:
 
 def main() -> None:
     """Print all tables."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("runs", type=Path, nargs="+")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--figure", type=Path)
     args = parser.parse_args()
-    results = [json.loads((run / "results.json").read_text()) for run in args.runs]
+    results = [finished(run) for run in args.runs]
     heads = [json.loads((run / "config.json").read_text()) for run in args.runs]
     for head in heads:
         if any(head[k] != heads[0][k] for k in ("revision", "versions")) or (
@@ -183,7 +214,7 @@ def main() -> None:
     for title, text in (
         ("For the README", short_table(results)),
         ("Test", table(results)),
-        ("Test, rgrl against the others", headline(results)),
+        ("Test, rgrl against the others", headline(results, args.runs)),
         ("Shifted test", table([r["shifted"] for r in results])),
         ("Necessity against the truth, during training", noise_table(seeds)),
         ("Look rate % of adaptive rollouts by size of the detail", size_table(seeds)),
@@ -209,4 +240,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with mistakes_in_one_line():
+        main()

@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -7,9 +8,9 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from lookless import cli
+from lookless import __version__, cli
 from lookless.demo import COMPARED, DemoConfig
-from lookless.errors import RunError
+from lookless.errors import ConfigError, RunError
 from lookless.lookworld.base import base_folder
 from lookless.policies.scripted import ScriptedPolicy
 
@@ -89,14 +90,72 @@ def test_reward_in_which_wrong_beats_right_is_refused_with_the_example(tmp_path:
         (("demo", "--out", "nowhere", "--resume"), "--resume"),
         (("demo", "--out", "x", "--config", "nowhere.toml"), "nowhere.toml"),
         (("ask", "nowhere.jpg", "What?", "--save-overlay", "looked"), "save-overlay must be"),
-        (("ask", "nowhere.jpg", "What?", "--save-overlay", "no/l.png"), "a folder that exists"),
+        (("ask", "nowhere.jpg", "What?", "--save-overlay", "no/l.png"), "a folder that can be"),
+        (("ask", "nowhere.jpg", " "), "question must say something"),
+        (("ask", "i.png", "What?"), "checkpoint must be a folder"),
+        (("ask", "i.png", "What?", "--checkpoint", "cut"), "checkpoint must be complete"),
+        (("demo", "--out", "file.txt/x"), "file.txt/x"),
+        (("demo", "--out", "x" * 300), "must be one that can be written"),
+        (("demo", "--out", "junk", "--resume"), "must hold the settings of a run"),
+        (("report", "file.txt"), "file.txt"),
+        (("report", "junk"), "must be a folder that"),
+        (("demo", "--out", "x", "--seed", "-1"), "greater than or equal to 0; see lookless demo"),
+        (("demo",), "missing option '--out'; see lookless demo --help"),
+        (("dmo",), "no such command 'dmo'"),
+        (("demo", "--otu", "x"), "no such option: --otu"),
     ],
 )
 def test_mistakes_are_one_line(
-    arguments: tuple[str, ...], expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    arguments: tuple[str, ...],
+    expected: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert expected in mistake(run_lookless(*arguments))
+    (tmp_path / "file.txt").write_text("precious")
+    (tmp_path / "junk").mkdir()
+    (tmp_path / "junk" / "config.json").write_text('{"config": [')
+    Image.new("RGB", (64, 64)).save(tmp_path / "i.png")
+    shutil.copytree(base_folder(), tmp_path / "cut")
+    weights = tmp_path / "cut" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    monkeypatch.setattr("sys.argv", ["lookless", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert ended.value.code == 2
+    assert expected in line
+    assert (tmp_path / "file.txt").read_text() == "precious"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("foo = 1", "foo is no setting; use one of seed, sft_questions"),
+        ("[rl]\nsteps = 0", "rl.steps: Input should be greater than or equal to 1, got 0"),
+        ("[rl]\nreward = 'nope'", "rl: reward must be one of rgrl, accuracy"),
+        ("[rl]\nreward_settings = {zz = 1}", "reward_settings: zz is no setting; use one of"),
+        ("[rl]\nlook_price = -1", "rl.look_price: Input should be greater than"),
+        ("[mixture]\nforced = 0.9\nprohibited = 0.9", "at most 1 together"),
+    ],
+)
+def test_wrong_settings_are_named_as_they_are_written(
+    text: str, expected: str, tmp_path: Path
+) -> None:
+    (tmp_path / "c.toml").write_text(text)
+    settings = cli.read_toml(tmp_path / "c.toml")
+    with pytest.raises(ConfigError) as raised:
+        cli.validated(DemoConfig, settings)
+    assert expected in str(raised.value)
+    assert "Value error" not in str(raised.value)
+
+
+def test_version_and_help_without_a_command() -> None:
+    assert CliRunner().invoke(cli.app, ["--version"]).output == f"lookless {__version__}\n"
+    shown = CliRunner().invoke(cli.app, [])
+    assert shown.exit_code == 0
+    assert "train-base" in shown.output
 
 
 def test_settings_of_a_config_file_are_not_undone_by_defaults(
@@ -134,6 +193,12 @@ def test_ask_shows_what_was_looked_at_and_takes_any_answer_as_it_is(
     assert "answer [/b]" in result.output
     with Image.open(overlay) as drawn:
         assert drawn.size == (640, 480)
+
+
+def test_image_too_elongated_for_the_model_is_one_line(tmp_path: Path) -> None:
+    Image.new("RGB", (2000, 3)).save(tmp_path / "line.png")
+    asked = ("ask", str(tmp_path / "line.png"), "What?", "--checkpoint", str(base_folder()))
+    assert "aspect ratio of at most" in mistake(run_lookless(*asked))
 
 
 def test_run_folder_is_no_checkpoint(tmp_path: Path) -> None:

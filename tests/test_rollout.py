@@ -242,6 +242,28 @@ def test_fault_spares_what_is_finished(
     assert len(faulted.token_ids) == len(faulted.is_sampled) == len(faulted.logprobs)
 
 
+def test_prompt_that_does_not_fit_never_reaches_the_policy(
+    chat: ChatML, sources: SourceCache, make_question: MakeQuestion
+) -> None:
+    asked: list[str] = []
+
+    def script(prompt: Prompt, turn: int) -> str:
+        asked.append(prompt.question.id)
+        return r"\boxed{K7}"
+
+    long = replace(make_question("long"), text="what? " * 2000)
+    requests = [(make_question("a"), Mode.ADAPTIVE), (long, Mode.ADAPTIVE)]
+    requests += [(make_question("b"), Mode.ADAPTIVE)]
+    done = rollout(ScriptedPolicy(chat, script), requests, sources)
+    assert [r.stop for r in done] == [
+        StopReason.ANSWERED,
+        StopReason.CONTEXT_LENGTH,
+        StopReason.ANSWERED,
+    ]
+    assert [r.question_id for r in done] == ["a", "long", "b"]
+    assert asked == ["a", "b"]
+
+
 def test_policy_that_cannot_start_faults_all(
     chat: ChatML, sources: SourceCache, make_question: MakeQuestion
 ) -> None:

@@ -20,17 +20,28 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from lookless.errors import ConfigError, LooklessError
+from lookless import __version__
+from lookless.errors import ConfigError, LooklessError, wrong_setting
 
 app = typer.Typer(
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
-    help="Train, evaluate and run vision-language models that look closer only when it pays.",
 )
 console = Console()
 OVERLAYS = (".png", ".jpg", ".jpeg", ".webp")
+
+
+@app.callback(invoke_without_command=True)
+def top(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    """Train, evaluate and run vision-language models that look closer only when it pays."""
+    if version:
+        console.print(f"lookless {__version__}", highlight=False)
+    elif context.invoked_subcommand is None:
+        console.print(context.get_help(), end="")
 
 
 @contextmanager
@@ -63,7 +74,10 @@ def demo(
         bool, typer.Option("--compare", help="Also train the other rewards.")
     ] = False,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Continue an interrupted run in OUT.")
+        bool,
+        typer.Option(
+            "--resume", help="Continue an interrupted run in OUT; give its other options again."
+        ),
     ] = False,
     config: Annotated[
         Path | None, typer.Option(help="TOML file with settings that differ from the demo's.")
@@ -89,8 +103,17 @@ def print_results(results: dict[str, Any]) -> None:
     table = Table(
         title=f"LookWorld test, n = {results['n']}, {results['oracle_look_rate']:.1%} need a look"
     )
-    for column in ("policy", "right %", "95 % CI", "looked %", "looks", "v-tokens", "s", "MCC"):
-        table.add_column(column, justify="left" if column == "policy" else "right", no_wrap=True)
+    table.add_column("policy", no_wrap=True)
+    for column in (
+        "accuracy\n%",
+        "95 % CI",
+        "look\nrate %",
+        "looks",
+        "visual\ntokens",
+        "seconds\n/sample",
+        "MCC of the\ndecision",
+    ):
+        table.add_column(column, justify="right", no_wrap=True)
     for name, row in results["policies"].items():
         low, high = row["accuracy_ci"]
         table.add_row(
@@ -193,13 +216,17 @@ def ask(
     from lookless.rollout import Limits, rollout
     from lookless.vlm import VLM
 
+    if not question.strip():
+        raise ConfigError("question must say something, got an empty text")
     if mode not in list(Mode):
         raise ConfigError(f"mode must be one of {', '.join(Mode)}, got {mode!r}")
     if save_overlay and (
-        save_overlay.suffix.lower() not in OVERLAYS or not save_overlay.parent.is_dir()
+        save_overlay.suffix.lower() not in OVERLAYS
+        or save_overlay.is_dir()
+        or not os.access(save_overlay.parent, os.W_OK)
     ):
         raise ConfigError(
-            f"save-overlay must be a {', '.join(OVERLAYS)} file in a folder that exists, "
+            f"save-overlay must be a {', '.join(OVERLAYS)} file in a folder that can be written, "
             f"got {str(save_overlay)!r}"
         )
     sources = SourceCache()
@@ -217,12 +244,19 @@ def ask(
             region = [round(v) for v in done.views[look.view].region.coordinates]
             text += f", source pixels {region}"
         console.print(text, markup=False)
+    said = "none" if done.answer is None else escape(done.answer)
     console.print(
-        f"[bold]answer[/bold] {escape(str(done.answer))}  "
+        f"[bold]answer[/bold] {said}  "
         f"({done.stop}, {done.visual_tokens} visual tokens, {done.seconds:.2f} s)"
     )
     if save_overlay:
-        draw_looks(sources.get(image), done).save(save_overlay)
+        try:
+            draw_looks(sources.get(image), done).save(save_overlay)
+        except OSError as error:
+            raise ConfigError(
+                f"save-overlay must be a file that can be written, got {str(save_overlay)!r}: "
+                f"{error.strerror}"
+            ) from None
         console.print(f"overlay: {save_overlay}", markup=False, soft_wrap=True)
 
 
@@ -270,18 +304,29 @@ def validated(model: type[Any], settings: dict[str, Any]) -> Any:
     try:
         return model(**settings)
     except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"]) or "config"
-        raise ConfigError(f"{name}: {first['msg']}, got {first['input']!r}") from None
+        raise wrong_setting(model, error) from None
 
 
 def main() -> None:
     """Run the command line; a user's mistake is one line on stderr and exit code 2."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # ours say what is going on
+    with mistakes_in_one_line():
+        code = app(standalone_mode=False, prog_name="lookless")
+    sys.exit(code)
+
+
+@contextmanager
+def mistakes_in_one_line() -> Iterator[None]:
+    """Turn a user's mistake into one line on stderr and exit code 2."""
     try:
-        app(standalone_mode=True)
+        yield
+        return
+    except typer.TyperException as error:
+        command = getattr(getattr(error, "ctx", None), "command_path", "lookless")
+        said = error.format_message().rstrip(".")
+        message = f"{said[:1].lower()}{said[1:]}; see {command} --help"
     except LooklessError as error:
-        message = " ".join(str(error).split())
-        print(f"lookless: {message}", file=sys.stderr)
-        sys.exit(2)
+        message = str(error)
+    print(f"lookless: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(2)

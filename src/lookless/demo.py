@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch.utils.tensorboard import SummaryWriter
 
 from lookless.episode import Mode, Question
+from lookless.errors import RunError
 from lookless.evaluation.evaluate import Answered, evaluate, protocol_hash, summary
 from lookless.images import SourceCache
 from lookless.lookworld.base import load_base
@@ -76,8 +77,7 @@ def run_demo(
     """
     open_run(out, config.model_dump(mode="json"), resume=resume)
     if (out / "results.json").exists():
-        finished: dict[str, Any] = json.loads((out / "results.json").read_text())
-        return finished
+        return finished(out)
     clock = Clock(out / "clock.json")
     with clock("data"):
         data = make_data(out / "data", config, progress)
@@ -131,6 +131,22 @@ def run_demo(
         },
     }
     write_json(out / "results.json", results)
+    return results
+
+
+def finished(run: Path) -> dict[str, Any]:
+    """Return the results of a finished run.
+
+    Raises:
+        RunError: If there are none.
+    """
+    try:
+        results: dict[str, Any] = json.loads((run / "results.json").read_text())
+    except (OSError, ValueError):
+        raise RunError(
+            f"run must be a folder that `lookless demo` finished, got {str(run)!r} without "
+            "a results.json; check the path, or finish it with --resume"
+        ) from None
     return results
 
 

@@ -7,6 +7,8 @@ prints its one line and exits with code 2. A model's bad output is data: an obse
 expected, and what to do.
 """
 
+from pydantic import BaseModel, ValidationError
+
 
 class LooklessError(Exception):
     """Something that the user can put right; the message is one line."""
@@ -34,3 +36,30 @@ class PolicyError(LooklessError):
 
 class CheckpointError(LooklessError):
     """A checkpoint folder is missing, incomplete, or of an unknown model family."""
+
+
+def wrong_setting(model: type[BaseModel], error: ValidationError) -> ConfigError:
+    """Return the first complaint about a model's settings as one line that names the setting.
+
+    Example:
+        >>> from pydantic import Field
+        >>> class Training(BaseModel, extra="forbid"):
+        ...     steps: int = Field(36, ge=1)
+        >>> try:
+        ...     Training(step=1)
+        ... except ValidationError as error:
+        ...     print(wrong_setting(Training, error))
+        step is no setting; use one of steps
+    """
+    first = error.errors()[0]
+    path = [str(part) for part in first["loc"] if str(part).isidentifier() or str(part).isdigit()]
+    name = ".".join(path) or "config"
+    if first["type"] == "extra_forbidden":
+        for part in path[:-1]:
+            inner = model.model_fields[part].annotation
+            model = inner if isinstance(inner, type) and issubclass(inner, BaseModel) else model
+        return ConfigError(f"{name} is no setting; use one of {', '.join(model.model_fields)}")
+    raised = first.get("ctx", {}).get("error")
+    if isinstance(raised, ConfigError):
+        return ConfigError(f"{name}: {raised}")
+    return ConfigError(f"{name}: {first['msg']}, got {first['input']!r}")

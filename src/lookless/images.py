@@ -120,7 +120,7 @@ class PixelBudget:
         """
         if min(width, height) < 1 or max(width, height) > MAX_ASPECT_RATIO * min(width, height):
             raise ImageError(
-                f"region must have an aspect ratio of at most {MAX_ASPECT_RATIO}, "
+                f"an image or region must have an aspect ratio of at most {MAX_ASPECT_RATIO}, "
                 f"got {width}x{height} pixels; use a less elongated one"
             )
         to_width, to_height = self._multiple(round, width), self._multiple(round, height)

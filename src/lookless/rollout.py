@@ -1,4 +1,4 @@
-"""THE loop in which a model looks: one for synthesis, RL, evaluation, ask and serve."""
+"""The rollout loop, the one place in which a model looks: RL, evaluation and `ask` share it."""
 
 import time
 from collections.abc import Sequence
@@ -76,22 +76,22 @@ def rollout(
     limits = limits or Limits()
     began = time.perf_counter()
     episodes = [_begin(policy, question, mode, sources) for question, mode in requests]
-    pending: dict[int, Observation | None] = {}
-    for row, episode in enumerate(episodes):
+    for episode in episodes:
         if len(episode.token_ids) + limits.max_turn_tokens > limits.max_context:
             episode.stop = StopReason.CONTEXT_LENGTH
-        else:
-            pending[row] = None
+    fitting = [episode for episode in episodes if episode.stop is None]
+    pending: dict[int, Observation | None] = dict.fromkeys(range(len(fitting)))
     try:
-        session = policy.start([episode.prompt for episode in episodes])
+        if fitting:
+            session = policy.start([episode.prompt for episode in fitting])
         while pending:
             sampled = session.step(pending, limits.max_turn_tokens)
             results = {
-                row: _advance(policy, episodes[row], turn, limits) for row, turn in sampled.items()
+                row: _advance(policy, fitting[row], turn, limits) for row, turn in sampled.items()
             }
             pending = {row: seen for row, seen in results.items() if seen is not None}
     except (RuntimeError, OSError) as error:
-        for episode in episodes:
+        for episode in fitting:
             if episode.stop is None:
                 episode.stop = StopReason.FAULT
                 episode.turns.append(Turn("fault", f"{type(error).__name__}: {error}"))

@@ -37,37 +37,65 @@ def open_run(folder: Path, config: Mapping[str, Any], *, resume: bool = False) -
         RunError: If the folder exists and `resume` is off, or its config is another one, or there
             is nothing to resume.
     """
-    file = folder / CONFIG_FILE
     settings = json.loads(json.dumps(config, default=plain))
+    try:
+        return _continued(folder, settings) if resume else _new(folder, settings)
+    except OSError as error:
+        raise RunError(
+            f"output folder must be one that can be written, got {str(folder)!r}: {error.strerror}"
+        ) from None
+
+
+def _continued(folder: Path, settings: dict[str, Any]) -> Path:
+    """Return the folder of a run that was started with the same settings."""
+    file = folder / CONFIG_FILE
+    if not file.is_file():
+        raise RunError(
+            f"a resumed run must have been started, got {str(folder)!r} without {CONFIG_FILE}; "
+            "leave out --resume"
+        )
+    saved = read_config(file)
+    if saved != settings:
+        names = sorted(k for k in saved.keys() | settings.keys() if saved.get(k) != settings.get(k))
+        raise RunError(
+            f"a resumed run must keep its config, got another {', '.join(names)}; "
+            f"use the settings in {file} or another folder"
+        )
+    return folder
+
+
+def _new(folder: Path, settings: dict[str, Any]) -> Path:
+    """Return a new folder with config.json in it."""
     if folder.exists() and not folder.is_dir():
         raise RunError(
             f"output folder must be a folder, got the file {str(folder)!r}; choose another"
         )
-    if resume:
-        if not file.is_file():
-            raise RunError(
-                f"a resumed run must have been started, got {str(folder)!r} without {CONFIG_FILE}; "
-                "leave out --resume"
-            )
-        saved = json.loads(file.read_text())["config"]
-        if saved != settings:
-            names = sorted(
-                k for k in saved.keys() | settings.keys() if saved.get(k) != settings.get(k)
-            )
-            raise RunError(
-                f"a resumed run must keep its config, got another {', '.join(names)}; "
-                f"use the settings in {file} or another folder"
-            )
-        return folder
     if folder.exists() and any(folder.iterdir()):
         raise RunError(
             f"output folder must be new, got {str(folder)!r} which has content; "
             "choose another folder, or continue an interrupted run with --resume"
         )
     folder.mkdir(parents=True, exist_ok=True)
-    head = {"config": settings, **provenance()}
-    write_json(file, head)
+    write_json(folder / CONFIG_FILE, {"config": settings, **provenance()})
     return folder
+
+
+def read_config(file: Path) -> dict[str, Any]:
+    """Return the settings in a run's config.json.
+
+    Raises:
+        RunError: If there are none.
+    """
+    try:
+        saved = json.loads(file.read_text())["config"]
+    except (OSError, ValueError, TypeError, KeyError):
+        saved = None
+    if not isinstance(saved, dict):
+        raise RunError(
+            f"{CONFIG_FILE} must hold the settings of a run, got {str(file)!r} without any; "
+            "restore the file, or use another folder"
+        )
+    return saved
 
 
 def provenance() -> dict[str, Any]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 from PIL import Image
+from safetensors import SafetensorError
 from torch import Tensor
 from transformers import (
     AutoTokenizer,
@@ -74,14 +75,14 @@ class VLM:
         if not (folder / "config.json").is_file():
             raise CheckpointError(
                 f"checkpoint must be a folder with config.json, got {str(folder)!r}; "
-                "name a folder that was saved by training"
+                "name a folder that training saved, such as runs/demo/rgrl/checkpoint (make demo)"
             )
         try:
             family = families.family_of(json.loads((folder / "config.json").read_text()))
             tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder)
             processor = Qwen2VLImageProcessorPil.from_pretrained(folder)
             model = Qwen3VLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, SafetensorError) as error:
             raise CheckpointError(
                 f"checkpoint must be complete, got {str(folder)!r}: {error}; "
                 "copy it again, or name another one"

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from lookless.chat.chatml import ChatML
 from lookless.episode import Mode, Question, Rollout
+from lookless.errors import ConfigError
 from lookless.images import SourceCache
 from lookless.lookworld import speech
 from lookless.lookworld.dataset import WorldQuestion
@@ -40,7 +41,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 @dataclass(frozen=True)
 class Mixture:
-    """Shares of what SFT shows; they add up as described, not to 1."""
+    """Shares of what SFT shows, each in 0..1; `forced` and `prohibited` at most 1 together."""
 
     forced: Share = 0.2
     """Share of the trajectories in forced mode."""
@@ -52,6 +53,13 @@ class Mixture:
     """Share of looks at a detail that are at the wrong place first."""
     closer: Share = 0.05
     """Share of looks at a detail that are too wide first."""
+
+    def __post_init__(self) -> None:
+        if self.forced + self.prohibited > 1:
+            raise ConfigError(
+                f"forced and prohibited must be at most 1 together, got {self.forced} and "
+                f"{self.prohibited}; lower one"
+            )
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,8 @@ from lookless.runs import read_jsonl
 from lookless.training.rl_metrics import SIZE_BINS_PX
 
 TRAJECTORIES = 12
+RESULTS = {"n", "oracle_look_rate", "seed", "seconds", "policies", "shifted"}
+"""What a demo's results.json holds."""
 
 Record = dict[str, Any]
 
@@ -50,7 +52,7 @@ class Records:
         """Return a file's object, or None."""
         try:
             loaded = json.loads((self.run / name).read_text())
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             self.missing.add(name)
         except ValueError:
             self.missing.add(f"{name} (not JSON)")
@@ -79,6 +81,9 @@ def gather(run: Path) -> Record:
     records = Records(run)
     head = records.json("config.json") or {}
     results = records.json("results.json")
+    if results is not None and not results.keys() >= RESULTS:
+        records.missing.add("results.json (not of a demo)")
+        results = None
     trained = ["rgrl", *head.get("config", {}).get("compare", [])]
     metrics = {name: records.jsonl(f"{name}/metrics.jsonl") for name in ("sft", *trained)}
     answered = records.jsonl("eval/rgrl.jsonl")

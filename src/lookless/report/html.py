@@ -43,7 +43,7 @@ def write_report(run: Path) -> Path:
         RunError: If there is no such folder, or nothing in it is a run's.
     """
     config = (Records(run).json("config.json") or {}).get("config", {})
-    if "sft" not in config and not (run / "results.json").is_file():
+    if not run.is_dir() or ("sft" not in config and not (run / "results.json").is_file()):
         raise RunError(
             f"run must be a folder that `lookless demo` wrote, got {str(run)!r}; check the path"
         )

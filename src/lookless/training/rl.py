@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from torch import nn
 
 from lookless.advantages import (
@@ -20,7 +20,7 @@ from lookless.advantages import (
     per_mode_advantages,
 )  # fmt: skip
 from lookless.episode import Group, Mode, Question, Rollout
-from lookless.errors import ConfigError
+from lookless.errors import ConfigError, wrong_setting
 from lookless.grading import grade
 from lookless.images import SourceCache
 from lookless.losses import clipped_policy_loss, kl_penalty
@@ -98,7 +98,11 @@ class RlConfig(BaseModel):
     def _check(self) -> Self:
         if self.reward not in REWARDS:
             raise ConfigError(f"reward must be one of {', '.join(REWARDS)}, got {self.reward!r}")
-        _ = self.reward_config
+        try:
+            _ = self.reward_config
+        except ValidationError as error:
+            wrong = wrong_setting(REWARDS[self.reward].config, error)
+            raise ConfigError(f"reward_settings: {wrong}") from None
         if self.reward == "rgrl" and not (self.forced and self.prohibited):
             raise ConfigError(
                 "reward rgrl needs forced and prohibited rollouts, "

@@ -84,7 +84,7 @@ def rgrl(vlm: VLM, asked: list[Question], steps: int, queries: int, seed: int) -
 
         kept, used = [], []
         for group, necessity in zip(groups, necessities, strict=True):
-            # Right, obedient, looking when needed, of one mind with its peers.
+            # Right, obedient, looking when needed, agreeing with the majority.
             rewards = rgrl_reward(group, necessity, reward)
             # Better than the other rollouts of the same query and mode?
             totals = [None if r is None else r.total for r in rewards]

@@ -262,7 +262,7 @@ def ask(
 
 @app.command(epilog="Example:  \n`lookless report runs/demo`")
 def report(run: Annotated[Path, typer.Argument(help="Folder that `lookless demo` wrote.")]) -> None:
-    """Write a demo run's HTML report anew from its records."""
+    """Write a demo run's HTML report again from its records."""
     from lookless.report.html import write_report
 
     console.print(f"report: {write_report(run)}", markup=False, soft_wrap=True)
@@ -276,7 +276,7 @@ def train_base_command(
         bool, typer.Option("--resume", help="Continue an interrupted training in OUT.")
     ] = False,
 ) -> None:
-    """Train the shipped base weights anew (about an hour on 2 cores)."""
+    """Train base weights like the shipped ones (about an hour on 2 cores)."""
     from lookless.lookworld.base import train_base
 
     train_base(out, bar, seed, resume=resume)

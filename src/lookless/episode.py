@@ -1,4 +1,4 @@
-"""The frozen nouns: what is asked, what a model did, and why it stopped.
+"""The data types: what is asked, what a model did, and why it stopped.
 
 Everything here is plain data that can be written to JSON and read back; behaviour lives elsewhere.
 """

@@ -357,7 +357,7 @@ def _opened(
     except Exception as error:  # a damaged file can make Pillow raise nearly anything
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise ImageError(
-            f"image must be readable and undamaged, got {name} ({reason}); get or save it anew"
+            f"image must be readable and undamaged, got {name} ({reason}); get or save it again"
         ) from error
 
 
@@ -365,7 +365,7 @@ def _file(source: Path | bytes, name: str, limits: ImageLimits) -> BinaryIO:
     """Return an open file that is known to be neither empty nor too large."""
     size = len(source) if isinstance(source, bytes) else _regular(source).st_size
     if size == 0:
-        raise ImageError(f"image must not be empty, got {name} of 0 bytes; get or save it anew")
+        raise ImageError(f"image must not be empty, got {name} of 0 bytes; get or save it again")
     if size > limits.max_bytes:
         raise ImageError(
             f"image must have at most {limits.max_bytes} bytes, got {name} of {size}; shrink it"

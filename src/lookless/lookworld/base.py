@@ -54,7 +54,7 @@ def train_base(
     *,
     resume: bool = False,
 ) -> None:
-    """Train base weights anew.
+    """Train base weights.
 
     Three stages: the vision tower, patch by patch; the language model on its features; both.
     What ships lies in `out`/base: the checkpoint in half precision, and in its folder `log` the

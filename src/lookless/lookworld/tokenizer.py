@@ -72,7 +72,7 @@ def corpus() -> Iterator[str]:
 
 
 def train_tokenizer() -> PreTrainedTokenizerFast:
-    """Return the tokenizer, trained anew; the same every time."""
+    """Return the tokenizer, trained again; the same every time."""
     core = Tokenizer(models.BPE())
     core.pre_tokenizer = pre_tokenizers.Sequence(
         [

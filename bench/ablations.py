@@ -9,6 +9,7 @@ demo's own RL first. What `--work` holds is kept, so an interrupted command can 
 """
 
 import argparse
+import json
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,11 @@ from lookless.cli import bar, mistakes_in_one_line
 from lookless.demo import DemoConfig, baseline, eval_stage, finished, make_data, rl_stage
 from lookless.episode import Mode
 from lookless.images import SourceCache
-from lookless.runs import CONFIG_FILE, provenance, read_config, read_jsonl, write_json
+from lookless.runs import CONFIG_FILE, open_run, provenance, read_config, read_jsonl, write_json
 from lookless.training.rl import RlConfig
 
 VARIANTS: dict[str, dict[str, Any]] = {
+    "same": {},
     "strict": {"estimator": "strict"},
     "literal": {
         "estimator": "strict",
@@ -33,13 +35,14 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "kl-0.02": {"kl_weight": 0.02},
     "normalised": {"normalise": True},
     "lr-1.5e-4": {"lr": 1.5e-4},
+    "kl-0.05": {"kl_weight": 0.05},
     "longer": {"steps": 54, "lr": 2e-4},
     "pixel-reasoner-lr-1e-4": {"reward": "pixel_reasoner", "lr": 1e-4},
     "accuracy-lr-1e-4": {"reward": "accuracy", "lr": 1e-4},
 }
-"""Settings that differ from the run's. `literal` is the paper's form as we read it: strict need,
-unscaled alignment, no credit of the decision beyond the rollout's advantage. Another reward starts
-from the demo's settings for its comparison."""
+"""Settings that differ from the run's; `same` trains once more, at the present revision. `literal`
+is the paper's form as we read it: strict need, unscaled alignment, no credit of the decision beyond
+the rollout's advantage. Another reward starts from the demo's settings for its comparison."""
 DEMO = "demo"
 NAMES = {Mode.ADAPTIVE: "rgrl", Mode.FORCED: "always", Mode.PROHIBITED: "never"}
 """What the demo calls its own RL in each mode."""
@@ -50,13 +53,13 @@ def train(run: Path, variant: str, work: Path) -> dict[str, Any]:
     config = DemoConfig(**read_config(run / CONFIG_FILE))
     if variant == DEMO:
         policies = finished(run)["policies"]
-        rows = read_jsonl(run / "rgrl" / "metrics.jsonl")
-        return {mode: policies[name] for mode, name in NAMES.items()} | noise(rows)
+        return {mode: policies[name] for mode, name in NAMES.items()} | training(run, "rgrl")
     changes = VARIANTS[variant]
     start = baseline(config.rl, changes["reward"]) if "reward" in changes else config.rl
     recipe = RlConfig(**{**start.model_dump(), **changes})
     folder = work / f"{run.name}-{variant}"
-    folder.mkdir(parents=True, exist_ok=True)
+    settings = {"run": str(run.resolve()), "seed": config.seed, "rl": recipe.model_dump()}
+    open_run(folder, settings, resume=folder.exists())
     data, sources = make_data(run / "data", config, bar), SourceCache()
     rl_stage(run / "sft", folder / "rl", data.rl, sources, recipe, config.seed, bar)
     results: dict[str, Any] = {}
@@ -64,13 +67,17 @@ def train(run: Path, variant: str, work: Path) -> dict[str, Any]:
         file = folder / f"{mode}.jsonl"
         checkpoint = folder / "rl" / "checkpoint"
         results[mode] = eval_stage(checkpoint, file, data.test, mode, sources, config, bar)
-    return results | noise(read_jsonl(folder / "rl" / "metrics.jsonl"))
+    return results | training(folder, "rl")
 
 
-def noise(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return how often each estimator was wrong or undecided in training."""
+def training(folder: Path, stage: str) -> dict[str, Any]:
+    """Return a training's revision, and how often each estimator was wrong or undecided in it."""
+    rows = read_jsonl(folder / stage / "metrics.jsonl")
     names = [name for name in rows[0] if name.startswith("necessity/")]
-    return {name: sum(row[name] for row in rows) / len(rows) for name in names}
+    revision = json.loads((folder / CONFIG_FILE).read_text())["revision"]
+    return {"revision": revision} | {
+        name: sum(row[name] for row in rows) / len(rows) for name in names
+    }
 
 
 def spread(values: list[float]) -> str:
@@ -93,7 +100,9 @@ def main() -> None:
         variant: [train(run, variant, args.work) for run in args.runs]
         for variant in (DEMO, *args.variants)
     }
-    print("| RL | adaptive right % | look rate % | MCC | forced right % | prohibited right % |")
+    print(
+        "| RL | adaptive accuracy % | look rate % | MCC | forced accuracy % | prohibited accuracy % |"
+    )
     print("|" + " --- |" * 6)
     for variant, parts in results.items():
         mcc = [part[Mode.ADAPTIVE]["necessity"]["mcc"] for part in parts]

@@ -149,7 +149,7 @@ def noise_table(seeds: list[list[dict[str, Any]]]) -> str:
     """Return how often necessity was wrong against the truth, in thirds of the training."""
     third = -(-len(seeds[0]) // 3)
     lines = [
-        "| necessity | wrong %, first third | second | last | all steps | undecided % |",
+        "| necessity | wrong % of decided, first third | second | last | all steps | undecided % |",
         "|" + " --- |" * 6,
     ]
     for name in ("strict", "posterior"):

@@ -2,9 +2,10 @@
 
     python examples/rgrl_in_one_file.py --out runs/one-file --steps 30
 
-The method of `lookless demo`, without its configuration, resuming, logs and reports, and without
-what only makes it surer (necessity pooled over visits, schedules of the learning rate). Four parts:
-questions, operation-aware SFT, RGRL, and a look at what came out.
+The method of `lookless demo`, without its configuration, resuming, logs and reports, without
+necessity pooled over visits and schedules of the learning rate, and a shorter run: two epochs of
+SFT, 30 steps of 16 queries. Four parts: questions, operation-aware SFT, RGRL, and a look at what
+came out.
 """
 
 import argparse
@@ -80,7 +81,7 @@ def rgrl(vlm: VLM, asked: list[Question], steps: int, queries: int, seed: int) -
         necessities = [posterior(*necessity_grades(group)) for group in groups]
         # A look is worth its price if it gains more than a look at the step's average query.
         gains = [necessity.gain for necessity in necessities if necessity.gain is not None]
-        price = max(sum(gains) / len(gains), 0.0)
+        price = max(sum(gains) / max(len(gains), 1), 0.0)
 
         kept, used = [], []
         for group, necessity in zip(groups, necessities, strict=True):

@@ -9,6 +9,7 @@ from lookless.advantages import (
     decision_advantages,
     group_advantages,
     hdpo_advantages,
+    hdpo_weight_limit,
     is_degenerate,
     per_mode_advantages,
 )
@@ -103,6 +104,23 @@ def test_hdpo_normalises_each_advantage_before_weighing() -> None:
 def test_hdpo_economy_needs_two_right_rollouts() -> None:
     parts = [{"accuracy": 1.0, "looks": 0.05}, {"accuracy": 0.0}]
     assert hdpo_advantages(parts, 0.15) == [0.5, -0.5]
+
+
+@pytest.mark.parametrize("n", [3, 5, 16])
+def test_normalised_hdpo_ranks_right_above_wrong_up_to_its_limit(n: int) -> None:
+    def worst(weight: float) -> float:
+        """Return by how much the lowest right advantage beats the wrong ones, at worst."""
+        margins = []
+        for wrong in range(1, n - 1):
+            right = [{"accuracy": 1.0, "looks": weight}] * (n - wrong - 1)
+            looked = {"accuracy": 1.0, "looks": weight / 2}
+            parts = [{"accuracy": 0.0}] * wrong + [looked, *right]
+            advantages = [a or 0.0 for a in hdpo_advantages(parts, weight, normalise=True)]
+            margins.append(min(advantages[wrong:]) - advantages[0])
+        return min(margins)
+
+    limit = hdpo_weight_limit(n)
+    assert worst(0.99 * limit) > 0 > worst(1.01 * limit)
 
 
 def test_hdpo_of_weight_zero_is_accuracy_alone() -> None:

@@ -17,10 +17,10 @@ from lookless.training.sft import SftConfig
 
 TINY = DemoConfig(
     sft_questions=48,
-    rl_questions=8,
+    rl_questions=4,
     eval_questions=10,
     sft=SftConfig(epochs=1, batch=16),
-    rl=RlConfig(steps=2, queries=2, save_every=1, max_turn_tokens=40),
+    rl=RlConfig(steps=3, queries=2, save_every=1, max_turn_tokens=40),
 )
 
 
@@ -79,7 +79,7 @@ def test_demo_writes_results_for_every_policy_and_a_report(tmp_path: Path) -> No
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("stage", "step"), [("LookWorld", 20), ("SFT", 2), ("RL", 1), ("evaluating", 1)]
+    ("stage", "step"), [("LookWorld", 20), ("SFT", 2), ("RL", 2), ("evaluating", 1)]
 )
 def test_interrupted_demo_resumes_to_the_same_weights(
     tmp_path: Path, stage: str, step: int
@@ -87,6 +87,7 @@ def test_interrupted_demo_resumes_to_the_same_weights(
     whole = run_demo(tmp_path / "whole", TINY, silent)
     with pytest.raises(Stopped):
         run_demo(tmp_path / "cut", TINY, stopping_at(stage, step))
+    assert (tmp_path / "cut" / "rgrl" / "state.pt").exists() == (stage == "RL")
     again = run_demo(tmp_path / "cut", TINY, silent, resume=True)
     for name in ("sft", "rgrl"):
         one, other = (

@@ -19,7 +19,7 @@ def test_settings_have_the_defaults_that_the_documentation_says() -> None:
     rows = re.findall(r"^\| `([\w.]+)` \| ([^|]+) \|", METHOD, re.M)
     assert len(rows) > 30
     for name, said in rows:
-        value = held
+        value: Any = held
         for part in name.split("."):
             value = value[part]
         shown = str(value).lower() if isinstance(value, bool) else value

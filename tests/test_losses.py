@@ -127,8 +127,7 @@ def test_on_policy_the_gradient_is_plain_reinforce() -> None:
     reinforce = -torch.log_softmax(logits, -1).gather(-1, ids[..., None])[..., 0]
     plain = (reinforce * advantages)[sampled].mean()
     torch.testing.assert_close(gradient(loss, logits), gradient(plain, logits))
-    assert (stats.ratio_mean.item(), stats.clip_fraction.item()) == (1.0, 0.0)
-    assert stats.approx_kl.item() == 0.0
+    assert stats.clip_fraction.item() == 0.0
 
 
 def test_stats_describe_the_sampled_tokens() -> None:
@@ -137,10 +136,6 @@ def test_stats_describe_the_sampled_tokens() -> None:
     _, stats = clipped_policy_loss(new, old, advantages, mask(1, 1, 1, 0))
     # Ratios 1.5 (cut), 0.5 (not, the advantage is positive) and 1.
     assert stats.clip_fraction.item() == pytest.approx(1 / 3)
-    assert stats.ratio_mean.item() == pytest.approx(1.0)
-    expected = ((0.5 - math.log(1.5)) + (-0.5 - math.log(0.5))) / 3
-    assert stats.approx_kl.item() == pytest.approx(expected)
-    assert not stats.approx_kl.requires_grad
 
 
 def test_an_empty_mask_gives_zero_loss_and_zero_gradient() -> None:

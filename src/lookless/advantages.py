@@ -102,6 +102,29 @@ def hdpo_advantages(
     ]
 
 
+def hdpo_weight_limit(rollouts: int) -> float:
+    """Return the weight below which normalised `hdpo_advantages` rank right above wrong.
+
+    With k wrong rollouts the accuracy term is `1 / std` higher for the right ones; the economy term
+    of a right rollout is lowest, `-(m - 1) / sqrt(m)`, if it alone of the m right ones looked.
+
+    Args:
+        rollouts: Rollouts that share a baseline; below 3 every weight will do (infinity).
+
+    Example:
+        >>> round(hdpo_weight_limit(16), 3)
+        0.693
+    """
+    n = rollouts
+    return min(
+        (
+            math.sqrt(n * (n - 1) / (wrong * (n - wrong))) * math.sqrt(n - wrong) / (n - wrong - 1)
+            for wrong in range(1, n - 1)
+        ),
+        default=math.inf,
+    )
+
+
 def decision_advantages(
     group: Group, necessity: Necessity, look_price: float, obedience: float = 0.0
 ) -> list[float | None]:
@@ -110,8 +133,9 @@ def decision_advantages(
     In adaptive mode it is `(p_look - p_no_look - look_price) / 2` for a rollout that looked or
     tried to, and minus that for one that did not. Both arms were sampled by the forced and
     prohibited rollouts, so it does not vanish when all adaptive rollouts decide alike. In the other
-    modes it is `obedience` for a rollout that did as it was told, and minus that for one that did
-    not: what is learned in adaptive mode would spread to them. None for rollouts without a grade,
+    modes it is `obedience` for a rollout that called when told to, or did not when told not to, and
+    minus that for the others: what is learned in adaptive mode would spread to them. It is the
+    decision that counts, so a call that fails is one too. None for rollouts without a grade,
     and for the adaptive ones if an arm has no grade.
 
     Args:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import (
@@ -101,17 +102,20 @@ def demo(
 def print_results(results: dict[str, Any]) -> None:
     """Print the demo's table."""
     table = Table(
-        title=f"LookWorld test, n = {results['n']}, {results['oracle_look_rate']:.1%} need a look"
+        title=f"LookWorld test, n = {results['n']}, {results['oracle_look_rate']:.1%} need a look",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
     )
     table.add_column("policy", no_wrap=True)
     for column in (
         "accuracy\n%",
-        "95 % CI",
+        "95 % CI\n%",
         "look\nrate %",
         "looks",
         "visual\ntokens",
-        "seconds\n/sample",
-        "MCC of the\ndecision",
+        "s per\nsample",
+        "MCC",
     ):
         table.add_column(column, justify="right", no_wrap=True)
     for name, row in results["policies"].items():
@@ -238,8 +242,8 @@ def ask(
         console.print(f"[bold]{turn.role}[/bold]", end=" ")
         console.print(turn.text.strip(), markup=False)
     for look in done.looks:
-        box = look.box and [round(v) for v in look.box.coordinates]
-        text = f"look in image {look.image} at {box}: {look.outcome}"
+        asked_for = look.box and [round(v) for v in look.box.coordinates]
+        text = f"look in image {look.image} at {asked_for}: {look.outcome}"
         if look.outcome is LookOutcome.EXECUTED and look.view is not None:
             region = [round(v) for v in done.views[look.view].region.coordinates]
             text += f", source pixels {region}"

@@ -20,10 +20,6 @@ class PolicyStats:
 
     clip_fraction: Tensor
     """Share of masked tokens whose gradient the clip has cut."""
-    ratio_mean: Tensor
-    """Mean of new / old probability; 1 on policy."""
-    approx_kl: Tensor
-    """Estimate of KL(old || new) per token, in nats, at least 0."""
 
 
 def token_logprobs(logits_NV: Tensor, ids_N: Tensor, temperature: float = 1.0) -> Tensor:
@@ -90,11 +86,7 @@ def clipped_policy_loss(
             (advantages_BT < 0) & (ratio < 1.0 - clip_low)
         )
         tokens = _divisor(mask_BT, None)
-        stats = PolicyStats(
-            clip_fraction=_masked_sum(is_cut.float(), mask_BT) / tokens,
-            ratio_mean=_masked_sum(ratio, mask_BT) / tokens,
-            approx_kl=_masked_sum(ratio - 1.0 - log_ratio, mask_BT) / tokens,
-        )
+        stats = PolicyStats(clip_fraction=_masked_sum(is_cut.float(), mask_BT) / tokens)
     return loss, stats
 
 
@@ -107,6 +99,8 @@ def kl_penalty(
     """Return the scalar estimate of KL(new || ref), summed over masked tokens / denominator.
 
     Per token `exp(d) - 1 - d` with `d = ref - new`, limited to +-20: never negative, 0 where equal.
+    As in GRPO its gradient is taken on the sampled tokens without their probability: on policy that
+    is the gradient of KL(ref || new), which is 0 at the same place.
 
     Args:
         new_logprobs_BT: Of the policy being trained, with gradient.

@@ -5,7 +5,12 @@ import pytest
 from lookless.episode import Group, Mode
 from lookless.errors import ConfigError
 from lookless.necessity import Necessity
-from lookless.rewards.dominance import BoundReward, check_dominance, find_violation
+from lookless.rewards.dominance import (
+    MOST_LOOKS,
+    BoundReward,
+    check_dominance,
+    find_violation,
+)
 from lookless.rewards.parts import RewardParts
 
 
@@ -33,7 +38,7 @@ def accuracy_plus(
     return reward
 
 
-@pytest.mark.parametrize("looks", [0, 1, 8])
+@pytest.mark.parametrize("looks", [0, 1, MOST_LOOKS])
 @pytest.mark.parametrize("mode", list(Mode))
 @pytest.mark.parametrize("need", [1.0, 0.0, None])
 def test_a_violation_in_any_single_case_is_found(

@@ -48,5 +48,5 @@ def test_only_adaptive_rollouts_set_the_look_share(make_rollout: Make, make_grou
 def test_a_bonus_that_outweighs_being_right_is_refused() -> None:
     with pytest.raises(ValidationError, match="reward pixel_reasoner must never"):
         PixelReasonerReward(curiosity=10.0)
-    with pytest.raises(ValidationError, match="looked 8 times"):
+    with pytest.raises(ValidationError, match="looked 16 times"):
         PixelReasonerReward(look_price=0.5)

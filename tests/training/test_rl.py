@@ -41,6 +41,8 @@ TINY = RlConfig(
     temperature=1.0,
 )  # fmt: skip
 
+HDPO: dict[str, Any] = {"reward": "hdpo", "forced": 0, "prohibited": 0, "adaptive": 16}
+
 
 class InterruptedRunError(Exception):
     """Stands for a process that is killed."""
@@ -381,3 +383,37 @@ def test_senseless_settings_are_refused_by_name(settings: dict[str, Any], messag
 def test_query_is_rolled_out_as_often_as_set_in_each_mode() -> None:
     modes = RlConfig(forced=1, prohibited=2, adaptive=3).modes
     assert [modes.count(m) for m in (Mode.FORCED, Mode.PROHIBITED, Mode.ADAPTIVE)] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        (
+            {"reward": "pixel_reasoner", "reward_settings": {"curiosity": 4.0}},
+            "never score a wrong",
+        ),
+        (
+            {"reward": "pixel_reasoner", "reward_settings": {"look_price": 0.14}},
+            "never score a wrong",
+        ),
+        ({"max_looks": 17}, "max_looks"),
+        ({"adaptive": 129}, "adaptive"),
+        ({"decision_weight": float("inf")}, "decision_weight"),
+        ({"loss_modes": ()}, "loss_modes"),
+        (
+            HDPO | {"normalise": True, "reward_settings": {"weight": 0.7}},
+            "weight of reward hdpo must be below 0.693 with 16 adaptive rollouts",
+        ),
+        (HDPO | {"reward_settings": {"weight": 1.1}}, "weight"),
+    ],
+)
+def test_settings_in_which_wrong_could_pay_or_nothing_is_trained_are_refused(
+    settings: dict[str, Any], expected: str
+) -> None:
+    with pytest.raises(ValueError, match=expected):
+        RlConfig(**settings)
+
+
+def test_hdpo_may_weigh_economy_more_without_normalising() -> None:
+    RlConfig(**HDPO, reward_settings={"weight": 0.7})
+    RlConfig(**HDPO, normalise=True, reward_settings={"weight": 0.69})

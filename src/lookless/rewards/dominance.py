@@ -1,4 +1,4 @@
-"""The check that being right always pays: no reward may rank a wrong rollout above a right one."""
+"""The check that being wrong never pays: no reward may rank a wrong rollout above a right one."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,16 +14,18 @@ from lookless.rewards.parts import RewardParts
 BoundReward = Callable[[Group, Necessity], list[RewardParts | None]]
 """A reward function with its config filled in."""
 
-_MANY_LOOKS = 8
-_COMPANIONS = 56
-"""Makes a look share as low as 1/16 and any majority possible beside the compared rollouts."""
+MOST_LOOKS = 16
+MOST_ADAPTIVE = 128
+"""Executed looks of a rollout, and adaptive rollouts of a query, up to which the check holds."""
+_COMPANIONS = 4 * MOST_ADAPTIVE - 8
+"""With the 4 of 8 compared rollouts that looked, this is a look share of 1 in MOST_ADAPTIVE."""
 _ROUNDING = 1e-9
 
 _EXECUTED = Look(LookOutcome.EXECUTED)
 _BEHAVIOURS: dict[str, tuple[Look, ...]] = {
     "never looked": (),
     "looked once": (_EXECUTED,),
-    f"looked {_MANY_LOOKS} times": (_EXECUTED,) * _MANY_LOOKS,
+    f"looked {MOST_LOOKS} times": (_EXECUTED,) * MOST_LOOKS,
     "made a malformed call": (Look(LookOutcome.MALFORMED),),
 }
 _COMPANIES: tuple[tuple[Look, ...] | None, ...] = (None, (), (_EXECUTED,))
@@ -58,10 +60,10 @@ def find_violation(reward: BoundReward) -> Violation | None:
     """Return the worst violation of dominance over all enumerated cases; None if there is none.
 
     Scores real groups: every mode; need 1, 0 and undecided, with the largest and with no gain;
-    wrong (grade 0) and right (grade 1) rollouts that never looked, looked once or 8 times, or
-    failed to call; beside them nobody, a looking majority or a majority that does not look. That
-    fixes the other facts a reward may use (agreement, obedience, format, look share). Not covered:
-    more than 8 looks, and other make-ups of a group.
+    wrong (grade 0) and right (grade 1) rollouts that never looked, looked once or 16 times, or
+    failed to call; beside them nobody, or adaptive rollouts that look or do not. That fixes the
+    other facts a reward may use (agreement, obedience, format, look share). Not covered: more than
+    16 looks or 128 adaptive rollouts, and other make-ups of a group.
     """
     violations = []
     for mode, necessity, companions in product(Mode, _NECESSITIES, _COMPANIES):
@@ -103,9 +105,9 @@ def check_dominance(name: str, reward: BoundReward) -> None:
 
 @cache
 def _group(mode: Mode, companions: tuple[Look, ...] | None) -> Group:
-    """Return wrong and then right rollouts of each behaviour, then right companions, all alike."""
+    """Return wrong and then right rollouts of each behaviour, then right adaptive companions."""
     compared = [_rollout(mode, looks) for looks in _BEHAVIOURS.values()]
-    others = [] if companions is None else [_rollout(mode, companions)] * _COMPANIONS
+    others = [] if companions is None else [_rollout(Mode.ADAPTIVE, companions)] * _COMPANIONS
     rollouts = (*compared, *compared, *others)
     grades = (0.0,) * len(compared) + (1.0,) * (len(compared) + len(others))
     return Group(Question("dominance", Path("none"), "", ""), rollouts, grades)

@@ -10,8 +10,9 @@ from lookless.rewards.parts import RewardConfig, RewardParts, is_right
 class HdpoReward(RewardConfig):
     """Settings."""
 
-    weight: float = Field(default=0.15, ge=0.0)
-    """Weight of economy beside accuracy."""
+    weight: float = Field(default=0.15, ge=0.0, le=1.0)
+    """Weight of economy beside accuracy; above 1 a right rollout with many looks could get a lower
+    advantage than a wrong one."""
 
 
 def hdpo_reward(group: Group, necessity: Necessity, config: HdpoReward) -> list[RewardParts | None]:

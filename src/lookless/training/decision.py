@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lookless.chat.chatml import ChatML
 from lookless.episode import Rollout
+from lookless.errors import ConfigError
 from lookless.losses import clipped_policy_loss, token_logprobs
 from lookless.vlm import VLM
 
@@ -25,6 +26,9 @@ def decision_index(chat: ChatML, r: Rollout) -> int | None:
     It is the `<tool_call>` of the first turn, or else the first token that is said, white space
     apart, after that turn's thinking. None too where a call and what came of it disagree: one that
     was only thought of, or cut off by the turn's length; or if the thinking never ended.
+
+    Raises:
+        ConfigError: If `<tool_call>` is no single token of the model's.
     """
     turn = []
     for place in range(r.is_sampled.index(True), len(r.token_ids)) if any(r.is_sampled) else ():
@@ -32,6 +36,11 @@ def decision_index(chat: ChatML, r: Rollout) -> int | None:
             break
         turn.append(place)
     call, close, think = (_token(chat, t) for t in ("<tool_call>", "</think>", "<think>"))
+    if call < 0:
+        raise ConfigError(
+            "a decision can be credited only where <tool_call> is one token, got a tokenizer that "
+            "splits it; set decision_weight to 0"
+        )
     ids = [r.token_ids[place] for place in turn]
     start = len(ids) - ids[::-1].index(close) if close in ids else 0
     if (call in ids[start:]) != bool(r.looks) or think in ids[start:]:
@@ -70,7 +79,7 @@ def arm_logprobs(
         places: From `decision_index`; rollouts with None are left out.
         temperature: The one the tokens were sampled at.
     """
-    call = vlm.chat.encode("<tool_call>")[0]
+    call = _token(vlm.chat, "<tool_call>")
     rows = [(b, place) for b, place in enumerate(places) if place is not None]
     hidden_ND = hidden_BTD[[b for b, _ in rows], [place - 1 for _, place in rows]]
     ids_N = torch.full((len(rows),), call, device=hidden_BTD.device)
@@ -94,9 +103,10 @@ def decision_loss(
 ) -> Tensor:
     """Return the scalar clipped policy loss of the decisions.
 
-    Each credit is divided by the probability of the other arm (at least MIN_OTHER). The gradient on
-    the log-odds of looking is then the credit itself, as under a natural gradient; without, it is
-    `p (1 - p)` times that and vanishes where the policy is sure.
+    Each credit is divided by the probability of the other arm (at least MIN_OTHER, below which the
+    push fades). The gradient on the log-odds of looking is then the credit itself, as under a
+    natural gradient; without, it is on average `2 p (1 - p)` times that and vanishes where the
+    policy is sure.
 
     Args:
         new_arms_N: From `arm_logprobs`, of the policy being trained, with gradient.

@@ -16,6 +16,7 @@ from torch import nn
 from lookless.advantages import (
     decision_advantages,
     hdpo_advantages,
+    hdpo_weight_limit,
     is_degenerate,
     per_mode_advantages,
 )  # fmt: skip
@@ -33,6 +34,7 @@ from lookless.necessity import (
 )
 from lookless.policies.hf import HfPolicy
 from lookless.rewards import REWARDS, RewardParts
+from lookless.rewards.dominance import MOST_ADAPTIVE, MOST_LOOKS
 from lookless.rollout import Limits, check_faults, rollout
 from lookless.training import rl_metrics
 from lookless.training.decision import arm_logprobs, decision_index, decision_loss
@@ -44,7 +46,7 @@ from lookless.vlm import VLM, FeatureCache
 class RlConfig(BaseModel):
     """Settings of RL; the defaults are those of the demo, docs/log.md says what others did."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     steps: int = Field(36, ge=1)
     queries: int = Field(24, ge=1)
@@ -53,7 +55,7 @@ class RlConfig(BaseModel):
     """Rollouts per query that must look."""
     prohibited: int = Field(4, ge=0)
     """Rollouts per query that may not look."""
-    adaptive: int = Field(8, ge=1)
+    adaptive: int = Field(8, ge=1, le=MOST_ADAPTIVE)
     """Rollouts per query that are free to choose."""
     reward: str = "rgrl"
     """One of `lookless.rewards.REWARDS`."""
@@ -73,7 +75,7 @@ class RlConfig(BaseModel):
     where nearly all gain alike, give a number."""
     obedience: float = Field(0.25, ge=0)
     """Credit of the decision to follow a forced or prohibited prompt, times `decision_weight`."""
-    loss_modes: tuple[Mode, ...] = tuple(Mode)
+    loss_modes: tuple[Mode, ...] = Field(tuple(Mode), min_length=1)
     """Modes whose rollouts enter the loss."""
     epochs: int = Field(1, ge=1)
     """Optimiser steps on each step's rollouts; from the second on, clipping takes effect."""
@@ -89,7 +91,7 @@ class RlConfig(BaseModel):
     micro_batch_tokens: int = Field(16_384, ge=1)
     """Tokens, padding included, that go through the model at once in the update."""
     train_vision: bool = False
-    max_looks: int = Field(2, ge=1)
+    max_looks: int = Field(2, ge=1, le=MOST_LOOKS)
     max_turn_tokens: int = Field(72, ge=1)
     save_every: int = Field(20, ge=1)
     """Steps between checkpoints."""
@@ -113,6 +115,13 @@ class RlConfig(BaseModel):
                 "reward hdpo compares all rollouts of a query, so they must be adaptive, "
                 f"got {self.forced} forced and {self.prohibited} prohibited; set both to 0"
             )
+        if self.reward == "hdpo" and self.normalise:
+            most = hdpo_weight_limit(self.adaptive)
+            if self.reward_config.weight >= most:
+                raise ConfigError(
+                    f"weight of reward hdpo must be below {most:.3f} with {self.adaptive} adaptive "
+                    f"rollouts and normalise, got {self.reward_config.weight}; lower it"
+                )
         return self
 
     @property
@@ -324,7 +333,8 @@ def update(
 ) -> dict[str, float]:
     """Take the optimiser's steps on a batch of groups; return the last one's statistics.
 
-    Rollouts without an advantage carry no gradient and are left out, unless KL holds them.
+    Rollouts without an advantage or a decision's credit carry no gradient and are left out, unless
+    KL holds them.
     """
     kept: list[tuple[Rollout, float, float]] = []
     for one in groups:
@@ -404,7 +414,7 @@ def update(
         )
         optimizer.step()
     stats["loss/used_rollouts"] = len(kept)
-    stats["groups/degenerate"] = sum(
-        is_degenerate(one.advantages) and is_degenerate(one.decisions) for one in groups
-    ) / max(len(groups), 1)
+    stats["groups/degenerate"] = sum(is_degenerate(one.advantages) for one in groups) / max(
+        len(groups), 1
+    )
     return stats

@@ -100,9 +100,7 @@ def main() -> None:
         variant: [train(run, variant, args.work) for run in args.runs]
         for variant in (DEMO, *args.variants)
     }
-    print(
-        "| RL | adaptive accuracy % | look rate % | MCC | forced accuracy % | prohibited accuracy % |"
-    )
+    print("| RL | accuracy % | look rate % | MCC | forced accuracy % | prohibited accuracy % |")
     print("|" + " --- |" * 6)
     for variant, parts in results.items():
         mcc = [part[Mode.ADAPTIVE]["necessity"]["mcc"] for part in parts]

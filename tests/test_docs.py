@@ -1,14 +1,18 @@
-"""What the documentation says of settings is what the code does."""
+"""What the documentation says of settings is what the code does, and its examples run."""
 
 import re
 import tomllib
 from pathlib import Path
 from typing import Any
 
+import pytest
+from PIL import Image
+
 from lookless.cli import validated
 from lookless.demo import DemoConfig
 
-METHOD = (Path(__file__).parents[1] / "docs" / "method.md").read_text()
+DOCS = Path(__file__).parents[1] / "docs"
+METHOD, RUNS = ((DOCS / name).read_text() for name in ("method.md", "runs.md"))
 
 
 def test_settings_have_the_defaults_that_the_documentation_says() -> None:
@@ -30,3 +34,13 @@ def test_config_in_the_documentation_is_taken() -> None:
     (text,) = re.findall(r"^```toml\n(.*?)^```$", METHOD, re.M | re.S)
     config = validated(DemoConfig, tomllib.loads(text))
     assert (config.rl.estimator, config.rl.reward_config.lambda_align) == ("strict", 0.3)
+
+
+def test_python_in_the_documentation_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (code,) = re.findall(r"^```python\n(.*?)^```$", RUNS, re.M | re.S)
+    Image.new("RGB", (640, 480), "navy").save(tmp_path / "photo.png")
+    monkeypatch.chdir(tmp_path)
+    exec(code, {})
+    assert capsys.readouterr().out.split()[-1].isdigit()

@@ -61,7 +61,8 @@ def main() -> None:
                 answered = evaluate(policy, asked, mode, SourceCache(), Limits(max_turn_tokens=72))
                 detail = [a for a in answered if a.question.kind != "overview"]
                 table: dict[str, Any] = {"all": row(answered)}
-                table["overview"] = row([a for a in answered if a.question.kind == "overview"])
+                if whole := [a for a in answered if a.question.kind == "overview"]:
+                    table["overview"] = row(whole)
                 for low, high in itertools.pairwise(EDGES_PX):
                     part = [a for a in detail if low <= (a.question.detail_px or 0) < high]
                     if part:

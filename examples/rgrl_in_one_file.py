@@ -4,8 +4,13 @@
 
 The method of `lookless demo`, without its configuration, resuming, logs and reports, without
 necessity pooled over visits and schedules of the learning rate, and a shorter run: two epochs of
-SFT, 30 steps of 16 queries. Four parts: questions, operation-aware SFT, RGRL, and a look at what
-came out.
+SFT, 30 steps of 16 queries. With the defaults it takes 9 minutes on 2 CPU cores and ends with
+
+    never    accuracy 0.763  look rate 0.00  MCC 0.00
+    always   accuracy 0.850  look rate 0.97  MCC 0.05
+    rgrl     accuracy 0.880  look rate 0.34  MCC 0.83
+
+Four parts: questions, operation-aware SFT, RGRL, and a look at what came out.
 """
 
 import argparse

@@ -5,7 +5,8 @@ r"""Change one setting of RL at a time, from the SFT checkpoints of finished dem
 
 Trains each variant from each run's SFT checkpoint on that run's questions, and answers its test
 greedily in adaptive, forced and prohibited mode. Prints means over the runs with their range, the
-demo's own RL first. What `--work` holds is kept, so an interrupted command can be given again.
+demo's own RL first, and the interval of what each gains over that, paired by question. What
+`--work` holds is kept, so an interrupted command can be given again.
 """
 
 import argparse
@@ -13,8 +14,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+from seeds import gain_interval, spread
+
 from lookless.cli import bar, mistakes_in_one_line
-from lookless.demo import DemoConfig, baseline, eval_stage, finished, make_data, rl_stage
+from lookless.demo import Data, DemoConfig, baseline, eval_stage, finished, make_data, rl_stage
 from lookless.episode import Mode
 from lookless.images import SourceCache
 from lookless.runs import CONFIG_FILE, open_run, provenance, read_config, read_jsonl, write_json
@@ -48,19 +51,18 @@ NAMES = {Mode.ADAPTIVE: "rgrl", Mode.FORCED: "always", Mode.PROHIBITED: "never"}
 """What the demo calls its own RL in each mode."""
 
 
-def train(run: Path, variant: str, work: Path) -> dict[str, Any]:
+def train(run: Path, config: DemoConfig, data: Data, variant: str, work: Path) -> dict[str, Any]:
     """Return a variant's test results by mode, and how wrong its necessity was in training."""
-    config = DemoConfig(**read_config(run / CONFIG_FILE))
     if variant == DEMO:
         policies = finished(run)["policies"]
         return {mode: policies[name] for mode, name in NAMES.items()} | training(run, "rgrl")
     changes = VARIANTS[variant]
     start = baseline(config.rl, changes["reward"]) if "reward" in changes else config.rl
     recipe = RlConfig(**{**start.model_dump(), **changes})
-    folder = work / f"{run.name}-{variant}"
+    folder = folder_of(run, variant, work)
     settings = {"run": str(run.resolve()), "seed": config.seed, "rl": recipe.model_dump()}
     open_run(folder, settings, resume=folder.exists())
-    data, sources = make_data(run / "data", config, bar), SourceCache()
+    sources = SourceCache()
     rl_stage(run / "sft", folder / "rl", data.rl, sources, recipe, config.seed, bar)
     results: dict[str, Any] = {}
     for mode in Mode:
@@ -68,6 +70,23 @@ def train(run: Path, variant: str, work: Path) -> dict[str, Any]:
         checkpoint = folder / "rl" / "checkpoint"
         results[mode] = eval_stage(checkpoint, file, data.test, mode, sources, config, bar)
     return results | training(folder, "rl")
+
+
+def folder_of(run: Path, variant: str, work: Path) -> Path:
+    """Return where a variant's training from a run's SFT is kept."""
+    return work / f"{run.name}-{variant}"
+
+
+def against_demo(runs: list[Path], variant: str, work: Path) -> str:
+    """Return a variant's gain in adaptive accuracy over the demo's RL: `low to high` in points."""
+    if variant == DEMO:
+        return "-"
+    pairs = [
+        (folder_of(run, variant, work) / "adaptive.jsonl", run / "eval" / "rgrl.jsonl")
+        for run in runs
+    ]
+    low, high = gain_interval(pairs)
+    return f"{100 * low:+.1f} to {100 * high:+.1f}"
 
 
 def training(folder: Path, stage: str) -> dict[str, Any]:
@@ -80,12 +99,6 @@ def training(folder: Path, stage: str) -> dict[str, Any]:
     }
 
 
-def spread(values: list[float]) -> str:
-    """Return `mean (lowest - highest)` in percent."""
-    middle = sum(values) / len(values)
-    return f"{100 * middle:.1f} ({100 * min(values):.1f} - {100 * max(values):.1f})"
-
-
 def main() -> None:
     """Train, then print the table."""
     parser = argparse.ArgumentParser(
@@ -96,20 +109,25 @@ def main() -> None:
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    results = {
-        variant: [train(run, variant, args.work) for run in args.runs]
-        for variant in (DEMO, *args.variants)
-    }
-    print("| RL | accuracy % | look rate % | MCC | forced accuracy % | prohibited accuracy % |")
-    print("|" + " --- |" * 6)
+    results: dict[str, list[dict[str, Any]]] = {name: [] for name in (DEMO, *args.variants)}
+    for run in args.runs:
+        config = DemoConfig(**read_config(run / CONFIG_FILE))
+        data = make_data(run / "data", config, bar)
+        for variant, parts in results.items():
+            parts.append(train(run, config, data, variant, args.work))
+    heads = ("RL", "accuracy %", "gain, 95 % interval", "look rate %", "MCC")
+    heads += ("forced accuracy %", "prohibited accuracy %")
+    print(f"| {' | '.join(heads)} |")
+    print("|" + " --- |" * len(heads))
     for variant, parts in results.items():
         mcc = [part[Mode.ADAPTIVE]["necessity"]["mcc"] for part in parts]
         cells = [
-            spread([part[Mode.ADAPTIVE]["accuracy"] for part in parts]),
-            spread([part[Mode.ADAPTIVE]["look_rate"] for part in parts]),
+            spread([part[Mode.ADAPTIVE]["accuracy"] for part in parts], percent=True),
+            against_demo(args.runs, variant, args.work),
+            spread([part[Mode.ADAPTIVE]["look_rate"] for part in parts], percent=True),
             f"{sum(mcc) / len(mcc):.2f} ({min(mcc):.2f} - {max(mcc):.2f})",
-            spread([part[Mode.FORCED]["accuracy"] for part in parts]),
-            spread([part[Mode.PROHIBITED]["accuracy"] for part in parts]),
+            spread([part[Mode.FORCED]["accuracy"] for part in parts], percent=True),
+            spread([part[Mode.PROHIBITED]["accuracy"] for part in parts], percent=True),
         ]
         print(f"| {variant} | {' | '.join(cells)} |")
     if args.out:

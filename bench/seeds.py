@@ -106,7 +106,9 @@ def headline(parts: list[dict[str, Any]], runs: list[Path]) -> str:
             if other["looks_per_sample"]
         ]
         few = f"{100 * mean(looks):+.1f} %" if looks else "-"
-        low, high = gain_interval(runs, name)
+        low, high = gain_interval(
+            [(run / "eval" / "rgrl.jsonl", run / "eval" / f"{name}.jsonl") for run in runs]
+        )
         each = ", ".join(f"{100 * one:+.1f}" for one in gain)
         lines.append(
             f"| {name} | {100 * mean(gain):+.1f} | {100 * low:+.1f} to {100 * high:+.1f} "
@@ -115,18 +117,21 @@ def headline(parts: list[dict[str, Any]], runs: list[Path]) -> str:
     return "\n".join(lines)
 
 
-def gain_interval(runs: list[Path], other: str) -> tuple[float, float]:
-    """Return the interval of rgrl's accuracy minus another policy's, paired by question."""
+def gain_interval(pairs: list[tuple[Path, Path]]) -> tuple[float, float]:
+    """Return the interval of one policy's accuracy minus another's, paired by question.
+
+    Args:
+        pairs: The records of the one and of the other, for each seed.
+    """
     values: list[float] = []
     images: list[str] = []
-    for run in runs:
+    for one, other in pairs:
         ours, theirs = (
-            {row["question"]["id"]: row for row in read_jsonl(run / "eval" / f"{name}.jsonl")}
-            for name in ("rgrl", other)
+            {row["question"]["id"]: row for row in read_jsonl(file)} for file in (one, other)
         )
         for key, row in ours.items():
             values.append((row["grade"] or 0.0) - (theirs[key]["grade"] or 0.0))
-            images.append(f"{run.name} {row['question']['image']}")
+            images.append(f"{one} {row['question']['image']}")
     return cluster_interval(values, images)
 
 

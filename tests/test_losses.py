@@ -123,19 +123,20 @@ def test_on_policy_the_gradient_is_plain_reinforce() -> None:
     sampled = torch.tensor([[0, 0, 1, 1, 1], [0, 1, 0, 1, 0]], dtype=torch.bool)
     advantages = torch.tensor([[1.5], [-0.5]]).expand(2, 5)
     new = token_logprobs(logits, ids)
-    loss, stats = clipped_policy_loss(new, new.detach(), advantages, sampled)
+    loss, clip_fraction = clipped_policy_loss(new, new.detach(), advantages, sampled)
     reinforce = -torch.log_softmax(logits, -1).gather(-1, ids[..., None])[..., 0]
     plain = (reinforce * advantages)[sampled].mean()
     torch.testing.assert_close(gradient(loss, logits), gradient(plain, logits))
-    assert stats.clip_fraction.item() == 0.0
+    assert clip_fraction.item() == 0.0
 
 
-def test_stats_describe_the_sampled_tokens() -> None:
+def test_clip_fraction_is_that_of_the_sampled_tokens() -> None:
     new, old = logs(0.6, 0.2, 0.4, 0.1), logs(0.4, 0.4, 0.4, 0.9).detach()
     advantages = torch.tensor([[1.0, 1.0, 1.0, -1.0]])
-    _, stats = clipped_policy_loss(new, old, advantages, mask(1, 1, 1, 0))
+    _, clip_fraction = clipped_policy_loss(new, old, advantages, mask(1, 1, 1, 0))
     # Ratios 1.5 (cut), 0.5 (not, the advantage is positive) and 1.
-    assert stats.clip_fraction.item() == pytest.approx(1 / 3)
+    assert clip_fraction.item() == pytest.approx(1 / 3)
+    assert not clip_fraction.requires_grad
 
 
 def test_an_empty_mask_gives_zero_loss_and_zero_gradient() -> None:

@@ -5,21 +5,11 @@ has one entry per token of the whole sequence, so it lines up with `Rollout.toke
 and `logprobs`. `mask_BT` is boolean: True for the tokens that the policy chose.
 """
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
 _MAX_LOG_RATIO = 20.0
 """Beyond this `exp` would overflow and poison the gradient; clipping has long decided by then."""
-
-
-@dataclass(frozen=True, slots=True)
-class PolicyStats:
-    """What the policy loss saw; scalars without gradient, left on the device."""
-
-    clip_fraction: Tensor
-    """Share of masked tokens whose gradient the clip has cut."""
 
 
 def token_logprobs(logits_NV: Tensor, ids_N: Tensor, temperature: float = 1.0) -> Tensor:
@@ -52,8 +42,11 @@ def clipped_policy_loss(
     clip_low: float = 0.2,
     clip_high: float = 0.28,
     denominator: float | None = None,
-) -> tuple[Tensor, PolicyStats]:
+) -> tuple[Tensor, Tensor]:
     """Return the scalar loss `-sum min(r A, clip(r, 1 - clip_low, 1 + clip_high) A) / denominator`.
+
+    With it comes the clip fraction, a scalar without gradient: the share of masked tokens whose
+    gradient the clip has cut.
 
     r is new / old probability of each masked token. Its log is limited to +-20. An empty mask gives
     loss 0 that can still be differentiated.
@@ -85,9 +78,8 @@ def clipped_policy_loss(
         is_cut = ((advantages_BT > 0) & (ratio > 1.0 + clip_high)) | (
             (advantages_BT < 0) & (ratio < 1.0 - clip_low)
         )
-        tokens = _divisor(mask_BT, None)
-        stats = PolicyStats(clip_fraction=_masked_sum(is_cut.float(), mask_BT) / tokens)
-    return loss, stats
+        clip_fraction = _masked_sum(is_cut.float(), mask_BT) / _divisor(mask_BT, None)
+    return loss, clip_fraction
 
 
 def kl_penalty(

@@ -352,6 +352,7 @@ def update(
         for r, advantage in zip(one.group.rollouts, one.advantages, strict=True)
         if advantage is not None and r.mode in config.loss_modes
     )
+    kept_tokens = sum(r.sampled_tokens for r, _, _ in kept)
     for group in optimizer.param_groups:
         group["lr"] = lr
     vlm.model.train()
@@ -371,7 +372,7 @@ def update(
             for b, r in enumerate(part):
                 old_BT[b, : len(r.logprobs)] = torch.tensor(r.logprobs)
             advantages_B = torch.tensor([kept[k][1] for k in rows], device=new_BT.device)
-            loss, policy_stats = clipped_policy_loss(
+            loss, clip_fraction = clipped_policy_loss(
                 new_BT,
                 old_BT,
                 advantages_B[:, None].expand_as(new_BT),
@@ -381,9 +382,8 @@ def update(
                 float(total),
             )
             stats["loss/policy"] += loss.item()
-            stats["loss/clip_fraction"] += policy_stats.clip_fraction.item() * (
-                sum(r.sampled_tokens for r in part) / sum(r.sampled_tokens for r, _, _ in kept)
-            )
+            share = sum(r.sampled_tokens for r in part) / kept_tokens
+            stats["loss/clip_fraction"] += clip_fraction.item() * share
             places = [decision_index(vlm.chat, kept[k][0]) if kept[k][2] else None for k in rows]
             deciding = [k for k, place in zip(rows, places, strict=True) if place is not None]
             if deciding:

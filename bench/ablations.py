@@ -18,7 +18,7 @@ from seeds import gain_interval, spread
 
 from lookless.cli import bar, mistakes_in_one_line
 from lookless.demo import Data, DemoConfig, baseline, eval_stage, finished, make_data, rl_stage
-from lookless.episode import Mode
+from lookless.episode import TRAINED_MODES, Mode
 from lookless.images import SourceCache
 from lookless.runs import CONFIG_FILE, open_run, provenance, read_config, read_jsonl, write_json
 from lookless.training.rl import RlConfig
@@ -65,7 +65,7 @@ def train(run: Path, config: DemoConfig, data: Data, variant: str, work: Path) -
     sources = SourceCache()
     rl_stage(run / "sft", folder / "rl", data.rl, sources, recipe, config.seed, bar)
     results: dict[str, Any] = {}
-    for mode in Mode:
+    for mode in TRAINED_MODES:
         file = folder / f"{mode}.jsonl"
         checkpoint = folder / "rl" / "checkpoint"
         results[mode] = eval_stage(checkpoint, file, data.test, mode, sources, config, bar)

@@ -14,14 +14,16 @@ from pathlib import Path
 from typing import Any
 
 from lookless.cli import mistakes_in_one_line
-from lookless.episode import Mode
-from lookless.evaluation.evaluate import Answered, evaluate
-from lookless.evaluation.statistics import wilson_interval
+from lookless.episode import TRAINED_MODES
+from lookless.evaluation.answered import Answered
+from lookless.evaluation.evaluate import evaluate
+from lookless.grading.exact import boxed_exact
 from lookless.images import SourceCache
 from lookless.lookworld.dataset import Split, export, questions
 from lookless.policies.hf import HfPolicy
 from lookless.rollout import Limits
 from lookless.runs import provenance
+from lookless.statistics.intervals import wilson_interval
 from lookless.vlm import VLM
 
 EDGES_PX = (1.5, 2.6, 3.2, 4.0, 5.0, 6.0, 7.0, 8.0, 10.0, 13.0, 16.0, 20.0, 32.0)
@@ -57,8 +59,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for split in (Split.GRADED, Split.VALIDATION):
             asked = export(Path(folder) / split, list(questions(split, args.questions, args.seed)))
-            for mode in Mode:
-                answered = evaluate(policy, asked, mode, SourceCache(), Limits(max_turn_tokens=72))
+            for mode in TRAINED_MODES:
+                limits = Limits(max_turn_tokens=72)
+                answered = evaluate(policy, asked, mode, SourceCache(), limits, boxed_exact)
                 detail = [a for a in answered if a.question.kind != "overview"]
                 table: dict[str, Any] = {"all": row(answered)}
                 if whole := [a for a in answered if a.question.kind == "overview"]:

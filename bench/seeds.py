@@ -17,10 +17,10 @@ from typing import Any
 
 from lookless.cli import mistakes_in_one_line
 from lookless.demo import finished
-from lookless.evaluation.statistics import cluster_interval
 from lookless.lookworld.questions import LEGIBLE_PX
 from lookless.report.plots import RAMP, SERIES, Line, curves_svg
 from lookless.runs import read_jsonl
+from lookless.statistics.intervals import cluster_interval
 from lookless.training.rl_metrics import SIZE_BINS_PX
 
 COLUMNS = (

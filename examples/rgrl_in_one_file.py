@@ -22,8 +22,10 @@ from torch import nn
 
 from lookless.advantages import decision_advantages, per_mode_advantages
 from lookless.episode import Group, Mode, Question
-from lookless.evaluation.evaluate import evaluate, summary
+from lookless.evaluation.evaluate import evaluate
+from lookless.evaluation.summary import summary
 from lookless.grading import grade
+from lookless.grading.exact import boxed_exact
 from lookless.images import SourceCache
 from lookless.lookworld.base import load_base
 from lookless.lookworld.dataset import Split, export, questions
@@ -158,7 +160,8 @@ def main() -> None:
         ("always", Mode.FORCED),
         ("rgrl", Mode.ADAPTIVE),
     ):
-        row = summary(evaluate(HfPolicy(vlm, temperature=0), test, mode, SourceCache(), LIMITS))
+        policy = HfPolicy(vlm, temperature=0)
+        row = summary(evaluate(policy, test, mode, SourceCache(), LIMITS, boxed_exact))
         print(
             f"{name:8} accuracy {row['accuracy']:.3f}  look rate {row['look_rate']:.2f}  "
             f"MCC {row['necessity']['mcc']:.2f}"

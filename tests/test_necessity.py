@@ -210,8 +210,9 @@ def test_grades_are_split_by_mode_and_faults_are_undecidable() -> None:
         (Mode.PROHIBITED, answered, 0.0),
         (Mode.FORCED, fault, 1.0),
         (Mode.PROHIBITED, answered, None),
+        (Mode.TOOLFREE, answered, 1.0),
     )
-    assert decided_grades(mixed) == [1.0, 0.5, 0.0, None, None]
+    assert decided_grades(mixed) == [1.0, 0.5, 0.0, None, None, 1.0]
     assert necessity_grades(mixed) == ([1.0, None], [0.0, None])
 
 

@@ -1,6 +1,7 @@
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -8,9 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lookless.chat.chatml import REFUSALS, ChatML
-from lookless.episode import LookOutcome, Mode, Question, Rollout, StopReason
+from lookless.episode import LookOutcome, Mode, Question, Rollout, StopReason, Turn
 from lookless.images import SourceCache
-from lookless.policies.policy import Observation, Policy, Prompt, Sampled, Session
+from lookless.policies.policy import Failed, Observation, Policy, Prompt, Sampled, Session
 from lookless.policies.scripted import ScriptedPolicy
 from lookless.rollout import Limits, rollout
 
@@ -125,6 +126,15 @@ def test_prohibited_look_is_refused_whatever_it_says(play: Play, text: str) -> N
     assert "<|image_pad|>" not in played.turns[2].text
 
 
+@pytest.mark.parametrize("text", [LOOK, "<tool_call>{</tool_call>", look(0, 0, 1)])
+def test_look_that_was_never_offered_is_an_unknown_operation(play: Play, text: str) -> None:
+    played = play(text, ANSWER, mode=Mode.TOOLFREE)
+    assert [one.outcome for one in played.looks] == [LookOutcome.UNKNOWN_OPERATION]
+    assert (played.stop, len(played.views)) == (StopReason.ANSWERED, 1)
+    assert "zoom_in" not in played.turns[0].text
+    assert REFUSALS[LookOutcome.UNKNOWN_OPERATION] in played.turns[2].text
+
+
 @pytest.mark.parametrize("max_looks", [0, 1, 3])
 def test_no_more_looks_than_the_budget_are_executed(play: Play, max_looks: int) -> None:
     played = play(*LOOKS[: max_looks + 1], ANSWER, limits=Limits(max_looks=max_looks))
@@ -152,7 +162,7 @@ def test_loss_mask_counts_the_models_tokens_and_no_others(play: Play, chat: Chat
     played = play(*texts)
     sampled = [t for t, own in zip(played.token_ids, played.is_sampled, strict=True) if own]
     assert sampled == [t for text in texts for t in (*chat.encode(text), chat.end_id)]
-    assert played.sampled_tokens == len(sampled)
+    assert played.sampled_tokens == played.generated_tokens == len(sampled)
     assert not set(sampled) & set(chat.banned_ids)
 
 
@@ -209,6 +219,10 @@ def script_for(prompt: Prompt, turn: int) -> str:
     return stories[prompt.question.id][turn]
 
 
+def untimed(played: Rollout) -> Rollout:
+    return replace(played, seconds=0.0, latency=0.0)
+
+
 def test_batched_rollouts_equal_rollouts_run_one_by_one(
     chat: ChatML, sources: SourceCache, make_question: MakeQuestion
 ) -> None:
@@ -218,7 +232,7 @@ def test_batched_rollouts_equal_rollouts_run_one_by_one(
     assert [(r.question_id, r.mode) for r in batched] == [(q.id, mode) for q, mode in requests]
     for request, together in zip(requests, batched, strict=True):
         [alone] = rollout(policy, [request], sources)
-        assert replace(together, seconds=0.0) == replace(alone, seconds=0.0)
+        assert untimed(together) == untimed(alone)
 
 
 def test_no_request_gives_no_rollout(chat: ChatML, sources: SourceCache) -> None:
@@ -240,6 +254,75 @@ def test_fault_spares_what_is_finished(
     assert other.stop is StopReason.NO_ANSWER
     assert (faulted.stop, faulted.answer) == (StopReason.FAULT, None)
     assert len(faulted.token_ids) == len(faulted.is_sampled) == len(faulted.logprobs)
+
+
+@dataclass(frozen=True)
+class Remote:
+    """Plays scripts as a server would: some turns fail, each has its own time and count."""
+
+    scripted: ScriptedPolicy
+    failing: str
+    seconds: float | None = None
+    pause: float = 0.0
+
+    @property
+    def chat(self) -> ChatML:
+        return self.scripted.chat
+
+    def start(self, prompts: Sequence[Prompt]) -> Session:
+        inner, policy = self.scripted.start(prompts), self
+
+        class Failing:
+            def step(
+                self, appended: Mapping[int, Observation | None], max_tokens: int
+            ) -> dict[int, Sampled | Failed]:
+                time.sleep(policy.pause)
+                told = {
+                    row: replace(turn, generated_tokens=7, seconds=policy.seconds)
+                    for row, turn in inner.step(appended, max_tokens).items()
+                }
+                return {
+                    row: Failed("HTTP 500: no") if prompts[row].question.id == policy.failing else t
+                    for row, t in told.items()
+                }
+
+        return Failing()
+
+
+def test_failed_turn_ends_its_own_rollout_only(
+    chat: ChatML, sources: SourceCache, make_question: MakeQuestion
+) -> None:
+    policy = Remote(ScriptedPolicy(chat, script_for), failing="b")
+    requests = [(make_question(name), Mode.ADAPTIVE) for name in "abc"]
+    first, failed, other = rollout(policy, requests, sources)
+    assert [r.stop for r in (first, failed, other)] == [
+        StopReason.ANSWERED,
+        StopReason.FAULT,
+        StopReason.ANSWERED,
+    ]
+    assert (failed.answer, failed.generated_tokens) == (None, 0)
+    assert failed.turns[1:] == (Turn("fault", "HTTP 500: no"),)
+    assert other.executed_looks == 2
+
+
+def test_tokens_and_seconds_are_those_of_the_server_where_it_counts(
+    chat: ChatML, sources: SourceCache, make_question: MakeQuestion
+) -> None:
+    policy = Remote(ScriptedPolicy(chat, script_for), failing="", seconds=100.0)
+    requests = [(make_question(name), Mode.ADAPTIVE) for name in "abc"]
+    played = rollout(policy, requests, sources)
+    assert [r.latency for r in played] == [100.0, 200.0, 400.0]
+    assert [r.generated_tokens for r in played] == [7, 14, 28]
+    assert all(r.sampled_tokens != r.generated_tokens for r in played)
+
+
+def test_latency_grows_with_the_steps_that_a_rollout_takes(
+    chat: ChatML, sources: SourceCache, make_question: MakeQuestion
+) -> None:
+    policy = Remote(ScriptedPolicy(chat, script_for), failing="", pause=0.02)
+    requests = [(make_question(name), Mode.ADAPTIVE) for name in "abc"]
+    one, two, four = (r.latency for r in rollout(policy, requests, sources))
+    assert 0.02 <= one < one + 0.02 <= two < two + 0.04 <= four
 
 
 def test_prompt_that_does_not_fit_never_reaches_the_policy(
@@ -306,6 +389,8 @@ def test_missing_image_is_the_users_mistake(chat: ChatML, sources: SourceCache) 
         (Mode.PROHIBITED, (LOOK, ANSWER), False),
         (Mode.ADAPTIVE, (ANSWER,), True),
         (Mode.ADAPTIVE, (LOOK, ANSWER), True),
+        (Mode.TOOLFREE, (ANSWER,), True),
+        (Mode.TOOLFREE, (LOOK, ANSWER), False),
     ],
 )
 def test_obedience_is_about_what_was_done(
@@ -359,4 +444,4 @@ def test_no_output_of_a_model_raises(play: Play, texts: list[str], mode: Mode) -
     assert played.executed_looks == len(played.views) - 1
     assert (played.answer is not None) == (played.stop is StopReason.ANSWERED)
     assert played.stop is not StopReason.FAULT
-    assert mode is not Mode.PROHIBITED or not played.is_used
+    assert mode not in (Mode.PROHIBITED, Mode.TOOLFREE) or not played.is_used

@@ -28,7 +28,8 @@ def pictures(sources: SourceCache, make_question: MakeQuestion) -> list[Picture]
 
 
 def prompt_of(vlm: VLM, picture: Picture, features: ImageFeatures, text: str) -> Segment:
-    ids = [*vlm.chat.prefix(picture.view, text), *vlm.chat.instruction(Mode.ADAPTIVE)]
+    mode = Mode.ADAPTIVE
+    ids = [*vlm.chat.prefix(picture.view, text, mode), *vlm.chat.instruction(mode)]
     return Segment(ids, [features])
 
 

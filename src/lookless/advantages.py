@@ -6,7 +6,7 @@ Everywhere None stands for a rollout that must not enter the loss: undecidable, 
 import math
 from collections.abc import Mapping, Sequence
 
-from lookless.episode import Group, Mode
+from lookless.episode import TRAINED_MODES, Group, Mode
 from lookless.necessity import Necessity, decided_grades
 
 _EPSILON = 1e-6
@@ -60,7 +60,7 @@ def per_mode_advantages(
     if len(totals_G) != len(group.rollouts):
         raise ValueError(f"totals must be one per rollout, got {len(totals_G)}")
     advantages: list[float | None] = [None] * len(totals_G)
-    for mode in Mode:
+    for mode in TRAINED_MODES:
         members = [i for i, rollout in enumerate(group.rollouts) if rollout.mode is mode]
         of_mode = group_advantages([totals_G[i] for i in members], normalise=normalise)
         for i, advantage in zip(members, of_mode, strict=True):

@@ -206,7 +206,9 @@ def ask(
     checkpoint: Annotated[Path, typer.Option(help="Checkpoint folder.")] = Path(
         "runs/demo/rgrl/checkpoint"
     ),
-    mode: Annotated[str, typer.Option(help="adaptive, forced or prohibited.")] = "adaptive",
+    mode: Annotated[
+        str, typer.Option(help="adaptive, forced, prohibited or toolfree.")
+    ] = "adaptive",
     max_looks: Annotated[int, typer.Option(min=0, help="Looks that are executed at most.")] = 3,
     save_overlay: Annotated[
         Path | None, typer.Option(help="Write the image with the boxes drawn.")

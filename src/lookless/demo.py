@@ -15,14 +15,18 @@ from torch.utils.tensorboard import SummaryWriter
 
 from lookless.episode import Mode, Question
 from lookless.errors import RunError
-from lookless.evaluation.evaluate import Answered, evaluate, protocol_hash, summary
+from lookless.evaluation.evaluate import evaluate
+from lookless.evaluation.protocol import protocol_hash
+from lookless.evaluation.records import answered_record
+from lookless.evaluation.summary import summary
+from lookless.grading.exact import boxed_exact
 from lookless.images import SourceCache
 from lookless.lookworld.base import load_base
 from lookless.lookworld.dataset import Split, WorldQuestion, export, questions
 from lookless.lookworld.trajectories import Mixture, demonstrate
 from lookless.policies.hf import HfPolicy
 from lookless.runs import Progress, append_jsonl, keep_rows, open_run, write_json
-from lookless.training.records import answered_record, group_record
+from lookless.training.records import group_record
 from lookless.training.rl import RlConfig, ScoredGroup, reward_alone, rl
 from lookless.training.sft import SftConfig, sft
 from lookless.vlm import VLM
@@ -333,18 +337,19 @@ def eval_stage(
     vlm = VLM.load(checkpoint)
     limits = config.rl.limits
     with progress(f"evaluating {file.stem}", len(asked)) as step:
-        answered: list[Answered] = evaluate(
+        answered = evaluate(
             HfPolicy(vlm, temperature=0),
             asked,
             mode,
             sources,
             limits,
+            boxed_exact,
             progress=lambda n: step(n, ""),
         )
     file.unlink(missing_ok=True)
     for one in answered:
         parts = reward_alone(one.question, one.rollout, one.grade, config.rl)
-        append_jsonl(file, answered_record(one, parts))
+        append_jsonl(file, answered_record(one) | {"parts": parts and parts.parts})
     result = summary(answered)
     write_json(summary_file, result)
     return result

@@ -11,7 +11,7 @@ from lookless.frames import Box, View
 
 
 class Mode(StrEnum):
-    """What the prompt says about looking, after a prefix that the three modes share."""
+    """What the prompt says about looking."""
 
     FORCED = "forced"
     """Must look at least once."""
@@ -19,6 +19,12 @@ class Mode(StrEnum):
     """Must answer from the overview; a look is refused, not executed."""
     ADAPTIVE = "adaptive"
     """May look."""
+    TOOLFREE = "toolfree"
+    """Answers from the overview, and the prompt does not even mention the operation."""
+
+
+TRAINED_MODES = (Mode.FORCED, Mode.PROHIBITED, Mode.ADAPTIVE)
+"""The modes of training, which share their prefix; `TOOLFREE` is for measurement only."""
 
 
 class StopReason(StrEnum):
@@ -79,6 +85,12 @@ class Question:
     """The evidence, in source pixels."""
     choices: int = 0
     """Number of possible answers, 0 if open."""
+    options: tuple[str, ...] = ()
+    """What can be chosen from, lettered A, B, ... in this order; `answer` is then a letter."""
+    references: tuple[str, ...] = ()
+    """All accepted answers, `answer` among them, where the data has several."""
+    cluster: str = ""
+    """Questions of one cluster are not independent: permutations of one, or about one image."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +138,13 @@ class Rollout:
     """Extracted final answer; None if there is none."""
     stop: StopReason
     visual_tokens: int
+    generated_tokens: int = 0
+    """What the policy wrote, as its server counted it; in process that is `sampled_tokens`."""
     seconds: float = 0.0
     """Wall-clock seconds of the batch that this rollout ran in, divided by the batch's size."""
+    latency: float = 0.0
+    """Seconds until this rollout stopped: those of its own requests where the policy times them,
+    else since the start of its batch."""
 
     @property
     def is_used(self) -> bool:
@@ -144,11 +161,11 @@ class Rollout:
         """Whether the mode's instruction was followed; adaptive rollouts always do."""
         if self.mode is Mode.FORCED:
             return self.is_used
-        return self.mode is not Mode.PROHIBITED or not self.looks
+        return self.mode is Mode.ADAPTIVE or not self.looks
 
     @property
     def sampled_tokens(self) -> int:
-        """Number of tokens that the policy chose."""
+        """Number of tokens in the loss mask."""
         return sum(self.is_sampled)
 
 

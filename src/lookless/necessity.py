@@ -139,10 +139,10 @@ def necessity_grades(group: Group) -> tuple[list[float | None], list[float | Non
     The prompt's mode counts, not what the rollout did: a forced rollout that never looked stays on
     the looking side, as in the paper.
     """
-    by_mode: dict[Mode, list[float | None]] = {mode: [] for mode in Mode}
-    for rollout, grade in zip(group.rollouts, decided_grades(group), strict=True):
-        by_mode[rollout.mode].append(grade)
-    return by_mode[Mode.FORCED], by_mode[Mode.PROHIBITED]
+    graded = list(zip(group.rollouts, decided_grades(group), strict=True))
+    forced = [grade for rollout, grade in graded if rollout.mode is Mode.FORCED]
+    prohibited = [grade for rollout, grade in graded if rollout.mode is Mode.PROHIBITED]
+    return forced, prohibited
 
 
 class NecessityPool:

@@ -19,7 +19,7 @@ from lookless.frames import Frame, View
 from lookless.images import Source, SourceCache
 from lookless.ops import zoom_in
 from lookless.picture import Picture
-from lookless.policies.policy import Observation, Policy, Prompt, Sampled
+from lookless.policies.policy import Failed, Observation, Policy, Prompt, Sampled
 
 
 @dataclass(frozen=True)
@@ -47,14 +47,35 @@ class _Episode:
     logprobs: list[float]
     turns: list[Turn]
     looks: list[Look] = field(default_factory=list)
-    stop: StopReason | None = None
     answer: str | None = None
+    generated_tokens: int = 0
+    request_seconds: float | None = None
+    stop: StopReason | None = None
+    stopped: float = 0.0
+    """When, on the monotonic clock."""
+
+    def end(self, reason: StopReason) -> None:
+        """Note why and when the rollout stopped."""
+        self.stop = reason
+        self.stopped = time.monotonic()
+
+    def fail(self, message: str) -> None:
+        """End the rollout with what the infrastructure said."""
+        self.turns.append(Turn("fault", message))
+        self.end(StopReason.FAULT)
 
     def append(self, ids: Sequence[int], logprobs: Sequence[float] | None = None) -> None:
         """Add tokens; they are the policy's own if they come with log-probabilities."""
         self.token_ids += ids
         self.is_sampled += [logprobs is not None] * len(ids)
         self.logprobs += logprobs if logprobs is not None else [0.0] * len(ids)
+
+    def count(self, sampled: Sampled) -> None:
+        """Add what a turn cost."""
+        own = sampled.generated_tokens
+        self.generated_tokens += len(sampled.token_ids) if own is None else own
+        if sampled.seconds is not None:
+            self.request_seconds = (self.request_seconds or 0.0) + sampled.seconds
 
 
 def rollout(
@@ -65,8 +86,9 @@ def rollout(
 ) -> list[Rollout]:
     """Return one finished rollout for each (question, mode), in order; all run as one batch.
 
-    A model's bad output never raises: it becomes an observation or a stop reason. What the policy
-    raises is a fault of the infrastructure and ends the batch's unfinished rollouts with `FAULT`.
+    A model's bad output never raises: it becomes an observation or a stop reason. A turn that
+    `Failed` ends its rollout with `FAULT`; what the policy raises is a fault of the infrastructure
+    too and ends all of the batch's unfinished rollouts so.
 
     Raises:
         ImageError: If a question's image cannot be opened.
@@ -74,29 +96,28 @@ def rollout(
     if not requests:
         return []
     limits = limits or Limits()
-    began = time.perf_counter()
+    began = time.monotonic()
     episodes = [_begin(policy, question, mode, sources) for question, mode in requests]
     for episode in episodes:
         if len(episode.token_ids) + limits.max_turn_tokens > limits.max_context:
-            episode.stop = StopReason.CONTEXT_LENGTH
+            episode.end(StopReason.CONTEXT_LENGTH)
     fitting = [episode for episode in episodes if episode.stop is None]
     pending: dict[int, Observation | None] = dict.fromkeys(range(len(fitting)))
     try:
         if fitting:
             session = policy.start([episode.prompt for episode in fitting])
         while pending:
-            sampled = session.step(pending, limits.max_turn_tokens)
+            turns = session.step(pending, limits.max_turn_tokens)
             results = {
-                row: _advance(policy, fitting[row], turn, limits) for row, turn in sampled.items()
+                row: _advance(policy, fitting[row], turn, limits) for row, turn in turns.items()
             }
             pending = {row: seen for row, seen in results.items() if seen is not None}
     except (RuntimeError, OSError) as error:
         for episode in fitting:
             if episode.stop is None:
-                episode.stop = StopReason.FAULT
-                episode.turns.append(Turn("fault", f"{type(error).__name__}: {error}"))
-    seconds = (time.perf_counter() - began) / max(len(episodes), 1)
-    return [_finish(policy, episode, seconds) for episode in episodes]
+                episode.fail(f"{type(error).__name__}: {error}")
+    seconds = (time.monotonic() - began) / len(episodes)
+    return [_finish(policy, episode, began, seconds) for episode in episodes]
 
 
 def check_faults(rollouts: Sequence[Rollout]) -> None:
@@ -116,7 +137,7 @@ def _begin(policy: Policy, question: Question, mode: Mode, sources: SourceCache)
     chat = policy.chat
     source = sources.get(question.image)
     view = source.full_view(chat.budget)
-    prefix = chat.prefix(view, question.text)
+    prefix = chat.prefix(view, question.text, mode)
     rest = chat.instruction(mode)
     overview = Picture(source, view)
     prompt = Prompt(question, mode, tuple(prefix), overview, tuple(rest))
@@ -133,20 +154,24 @@ def _begin(policy: Policy, question: Question, mode: Mode, sources: SourceCache)
 
 
 def _advance(
-    policy: Policy, episode: _Episode, sampled: Sampled, limits: Limits
+    policy: Policy, episode: _Episode, sampled: Sampled | Failed, limits: Limits
 ) -> Observation | None:
     """Take in one turn of the model; return what it sees next, or None if the rollout has ended."""
+    if isinstance(sampled, Failed):
+        episode.fail(sampled.message)
+        return None
+    episode.count(sampled)
     chat = policy.chat
     text = chat.decode([t for t in sampled.token_ids if t != chat.end_id])
     episode.append(sampled.token_ids, sampled.logprobs)
     episode.turns.append(Turn("model", text))
     if not sampled.is_ended:
-        episode.stop = StopReason.TURN_LENGTH
+        episode.end(StopReason.TURN_LENGTH)
         return None
     call = parse_tool_call(text)
     if call is None:
         episode.answer = extract_boxed(text)
-        episode.stop = StopReason.NO_ANSWER if episode.answer is None else StopReason.ANSWERED
+        episode.end(StopReason.NO_ANSWER if episode.answer is None else StopReason.ANSWERED)
         return None
     look = _judge(call, episode, chat.frame, limits)
     result: View | LookOutcome = look.outcome
@@ -158,14 +183,14 @@ def _advance(
         # It was called for, but its crop was never seen.
         attempt = LookOutcome.TOO_MANY if look.outcome is LookOutcome.EXECUTED else look.outcome
         episode.looks.append(Look(attempt, look.image, look.box))
-        episode.stop = StopReason.CONTEXT_LENGTH
+        episode.end(StopReason.CONTEXT_LENGTH)
         return None
     episode.looks.append(look)
     if (
         sum(past.outcome is not LookOutcome.EXECUTED for past in episode.looks)
         > limits.max_refusals
     ):
-        episode.stop = StopReason.TOO_MANY_LOOKS
+        episode.end(StopReason.TOO_MANY_LOOKS)
         return None
     picture = None
     if isinstance(result, View):
@@ -187,13 +212,16 @@ def _judge(call: ToolCall | LookOutcome, episode: _Episode, frame: Frame, limits
     outcome = look.outcome
     if episode.prompt.mode is Mode.PROHIBITED:
         outcome = LookOutcome.REFUSED
+    elif episode.prompt.mode is Mode.TOOLFREE:
+        outcome = LookOutcome.UNKNOWN_OPERATION  # none was offered
     elif outcome is LookOutcome.EXECUTED and len(episode.views) - 1 >= limits.max_looks:
         outcome = LookOutcome.TOO_MANY
     return Look(outcome, look.image, look.box)
 
 
-def _finish(policy: Policy, episode: _Episode, seconds: float) -> Rollout:
+def _finish(policy: Policy, episode: _Episode, began: float, seconds: float) -> Rollout:
     assert episode.stop is not None
+    own = episode.request_seconds
     return Rollout(
         question_id=episode.prompt.question.id,
         mode=episode.prompt.mode,
@@ -206,5 +234,7 @@ def _finish(policy: Policy, episode: _Episode, seconds: float) -> Rollout:
         answer=episode.answer,
         stop=episode.stop,
         visual_tokens=sum(policy.chat.visual_tokens(view) for view in episode.views),
+        generated_tokens=episode.generated_tokens,
         seconds=seconds,
+        latency=episode.stopped - began if own is None else own,
     )

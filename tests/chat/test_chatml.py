@@ -3,32 +3,46 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lookless.chat.chatml import REFUSALS, ChatML
-from lookless.episode import LookOutcome, Mode
+from lookless.episode import TRAINED_MODES, LookOutcome, Mode
 from lookless.frames import Box, Frame, View
 
 VIEW = View(Box(0, 0, 640, 480, Frame.SOURCE), 160, 96)
 
 
-def test_modes_differ_only_after_the_question(chat: ChatML) -> None:
+def test_trained_modes_differ_only_after_the_question(chat: ChatML) -> None:
     question = "How many signs are there?"
-    prefix = chat.prefix(VIEW, question)
-    prompts = {mode: [*prefix, *chat.instruction(mode)] for mode in Mode}
-    assert len({tuple(ids) for ids in prompts.values()}) == len(Mode)
+    [prefix] = {tuple(chat.prefix(VIEW, question, mode)) for mode in TRAINED_MODES}
+    prompts = {mode: [*prefix, *chat.instruction(mode)] for mode in TRAINED_MODES}
+    assert len({tuple(ids) for ids in prompts.values()}) == len(TRAINED_MODES)
     for mode, ids in prompts.items():
         head, tail = chat.decode(ids).split(question)
-        assert head == chat.decode(prefix).removesuffix(question)
+        assert head == chat.decode(list(prefix)).removesuffix(question)
         assert tail == f"\n{chat.wording.modes[mode]}<|im_end|>\n<|im_start|>assistant\n"
 
 
-def test_prefix_and_instruction_are_tokenised_as_one_text_would_be(chat: ChatML) -> None:
-    ids = [*chat.prefix(VIEW, "How many signs are there?"), *chat.instruction(Mode.FORCED)]
+def test_toolfree_prompt_does_not_mention_looking(chat: ChatML) -> None:
+    mode = Mode.TOOLFREE
+    text = chat.decode([*chat.prefix(VIEW, "How many?", mode), *chat.instruction(mode)])
+    assert text == (
+        f"<|im_start|>system\n{chat.wording.toolfree_system}<|im_end|>\n<|im_start|>user\n"
+        "<|vision_start|><|image_pad|><|vision_end|>How many?<|im_end|>\n<|im_start|>assistant\n"
+    )
+    assert "look" not in text
+    assert "zoom" not in text
+
+
+@pytest.mark.parametrize("mode", Mode)
+def test_prefix_and_instruction_are_tokenised_as_one_text_would_be(
+    chat: ChatML, mode: Mode
+) -> None:
+    ids = [*chat.prefix(VIEW, "How many signs are there?", mode), *chat.instruction(mode)]
     assert chat.encode(chat.decode(ids).replace("<|image_pad|>", "<|image_pad|>" * 15)) == ids
 
 
 @pytest.mark.parametrize("token", ["<|image_pad|>", "<|im_end|>", "<|vision_start|>"])
 def test_question_cannot_forge_images_or_turns(chat: ChatML, token: str) -> None:
-    plain = chat.prefix(VIEW, "What is ?")
-    ids = chat.prefix(VIEW, f"What is {token}?")
+    plain = chat.prefix(VIEW, "What is ?", Mode.ADAPTIVE)
+    ids = chat.prefix(VIEW, f"What is {token}?", Mode.ADAPTIVE)
     assert [ids.count(t) for t in (*chat.banned_ids, chat.end_id)] == [
         plain.count(t) for t in (*chat.banned_ids, chat.end_id)
     ]
@@ -49,7 +63,8 @@ def test_view_costs_one_token_per_square_of_the_factor(
 
 
 def test_prefix_holds_the_image_once(chat: ChatML) -> None:
-    assert chat.prefix(VIEW, "?").count(chat.image_pad_id) == chat.visual_tokens(VIEW)
+    ids = chat.prefix(VIEW, "?", Mode.ADAPTIVE)
+    assert ids.count(chat.image_pad_id) == chat.visual_tokens(VIEW)
 
 
 @pytest.mark.parametrize("outcome", [o for o in LookOutcome if o is not LookOutcome.EXECUTED])

@@ -1,6 +1,6 @@
 from lookless.chat import tiny
 from lookless.chat.chatml import ChatML
-from lookless.episode import Mode
+from lookless.episode import TRAINED_MODES
 from lookless.frames import Frame
 from lookless.lookworld.tiny import MERGE, PATCH, VIEW_PX
 from lookless.vlm import VLM
@@ -10,9 +10,9 @@ def test_tiny_model_writes_boxes_in_permille(vlm: VLM) -> None:
     assert tiny.dialect(vlm.chat.tokenizer, vlm.processor).frame is Frame.PERMILLE
 
 
-def test_every_mode_has_its_own_instruction() -> None:
-    assert set(tiny.WORDING.modes) == set(Mode)
-    assert len(set(tiny.WORDING.modes.values())) == len(Mode)
+def test_every_trained_mode_has_its_own_instruction() -> None:
+    assert set(tiny.WORDING.modes) == set(TRAINED_MODES)
+    assert len(set(tiny.WORDING.modes.values())) == len(TRAINED_MODES)
 
 
 def test_square_overview_gets_the_largest_view(chat: ChatML) -> None:

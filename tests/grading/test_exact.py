@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -8,6 +9,8 @@ from hypothesis import strategies as st
 from lookless.chat.chatml import ChatML
 from lookless.episode import Mode, Question, StopReason
 from lookless.grading import exact_match, grade
+from lookless.grading.exact import boxed_exact
+from lookless.grading.verdict import UNPARSED, Verdict
 from lookless.images import SourceCache
 from lookless.policies.scripted import ScriptedPolicy
 from lookless.rollout import rollout
@@ -59,3 +62,20 @@ def test_only_the_boxed_answer_is_graded(
     )
     assert grade(question, played) == expected
     assert grade(question, replace(played, stop=StopReason.FAULT)) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (r"So it is \boxed{K7}.", Verdict("K7", 1.0)),
+        (r"\boxed{K8} or rather \boxed{\text{k7}}", Verdict(r"\text{k7}", 1.0)),
+        (r"\boxed{K8}", Verdict("K8", 0.0)),
+        ("K7", UNPARSED),
+        (r"<think>\boxed{K7}</think> K7", UNPARSED),
+        (r"\boxed{}", UNPARSED),
+        (r"\boxed{K7", UNPARSED),
+        ("", UNPARSED),
+    ],
+)
+def test_only_what_is_in_a_box_is_an_answer(text: str, expected: Verdict) -> None:
+    assert boxed_exact(Question("q", Path(), "?", "K7"), text) == expected

@@ -148,7 +148,7 @@ def test_seed_decides_the_trajectories(
 ) -> None:
     def some(seed: int) -> list[Rollout]:
         played = demonstrate(chat, asked[0][:30], asked[1][:30], SourceCache(), seed)
-        return [replace(r, seconds=0.0) for _, r in played]
+        return [replace(r, seconds=0.0, latency=0.0) for _, r in played]
 
     assert some(0) == some(0)
     assert some(0) != some(1)

@@ -9,12 +9,16 @@ from PIL import Image, ImageDraw
 
 from lookless.demo import DemoConfig
 from lookless.episode import Group, Look, LookOutcome, Mode, Question, Rollout, StopReason, Turn
-from lookless.evaluation.evaluate import Answered, protocol_hash, summary
+from lookless.evaluation.answered import Answered, verdict_on
+from lookless.evaluation.protocol import protocol_hash
+from lookless.evaluation.records import answered_record
+from lookless.evaluation.summary import summary
 from lookless.frames import Box, Frame, View
 from lookless.grading import grade
+from lookless.grading.exact import boxed_exact
 from lookless.necessity import NecessityPool
 from lookless.runs import append_jsonl, open_run, write_json
-from lookless.training.records import answered_record, group_record
+from lookless.training.records import group_record
 from lookless.training.rl import reward_alone, score
 from lookless.training.rl_metrics import of_step
 
@@ -155,11 +159,11 @@ def _evaluate(
                 own = min(0.85, rate) if question.needs_look else rate / 3
                 chosen = own if name == "rgrl" else rate
                 r = play(question, mode, rng, chosen, said)
-                played.append(Answered(question, r, grade(question, r)))
+                played.append(Answered(question, r, verdict_on(question, r, boxed_exact)))
             for one in played:
                 parts = reward_alone(one.question, one.rollout, one.grade, DemoConfig().rl)
                 file = folder / "eval" / f"{name}{suffix}.jsonl"
-                append_jsonl(file, answered_record(one, parts))
+                append_jsonl(file, answered_record(one) | {"parts": parts and parts.parts})
             table[name] = summary(played)
             write_json(folder / "eval" / f"{name}{suffix}.summary.json", table[name])
     facts = {

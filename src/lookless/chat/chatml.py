@@ -1,7 +1,7 @@
 """Prompts and observations as token ids, in the ChatML form that Qwen models are trained on.
 
 Everything is made of *segments* that are tokenised once and concatenated; sampled tokens are never
-tokenised again. The prompt has two segments, so that the modes share the first:
+tokenised again. The prompt has two segments, so that the trained modes share the first:
 system + image + question | the mode's instruction + the opening of the assistant's turn.
 """
 
@@ -39,6 +39,9 @@ class Wording:
 
     system: str
     modes: dict[Mode, str]
+    """Of the modes that share `system`."""
+    toolfree_system: str
+    """Says nothing of looking; `Mode.TOOLFREE` adds no sentence to it."""
 
 
 @dataclass(frozen=True)
@@ -107,17 +110,20 @@ class ChatML:
         pads = [self.image_pad_id] * self.visual_tokens(view)
         return [self._id(VISION_START), *pads, self._id(VISION_END)]
 
-    def prefix(self, view: View, question: str) -> list[int]:
-        """Return system + image + question, which the three modes share."""
+    def prefix(self, view: View, question: str, mode: Mode) -> list[int]:
+        """Return system + image + question, which all modes share but `TOOLFREE`."""
+        is_toolfree = mode is Mode.TOOLFREE
+        system = self.wording.toolfree_system if is_toolfree else self.wording.system
         return [
-            *self.encode(f"{IM_START}system\n{self.wording.system}{IM_END}\n{IM_START}user\n"),
+            *self.encode(f"{IM_START}system\n{system}{IM_END}\n{IM_START}user\n"),
             *self.image(view),
             *self._encode_literally(question),
         ]
 
     def instruction(self, mode: Mode) -> list[int]:
-        """Return the mode's instruction and the opening of the assistant's turn."""
-        return self.encode(f"\n{self.wording.modes[mode]}{IM_END}\n{IM_START}assistant\n")
+        """Return the mode's instruction, if it has one, and the opening of the assistant's turn."""
+        said = "" if mode is Mode.TOOLFREE else f"\n{self.wording.modes[mode]}"
+        return self.encode(f"{said}{IM_END}\n{IM_START}assistant\n")
 
     def observation(self, result: View | LookOutcome) -> list[int]:
         """Return what follows a turn that called the operation: a crop, or why there is none."""

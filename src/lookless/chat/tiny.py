@@ -15,6 +15,7 @@ WORDING = Wording(
         Mode.FORCED: "Look closer first.",
         Mode.PROHIBITED: "Do not look closer.",
     },
+    toolfree_system="Answer in \\boxed{}.",
 )
 
 

@@ -1,26 +1,14 @@
-"""Answering a set of questions with one policy in one mode, and what came of it."""
+"""Answering questions with one policy, in batches."""
 
-import hashlib
-import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
 
-from lookless.episode import Mode, Question, Rollout, StopReason
-from lookless.evaluation.statistics import Confusion, cluster_interval
-from lookless.grading import grade
+from lookless.episode import Mode, Question, Rollout, StopReason, Turn
+from lookless.errors import ImageError
+from lookless.evaluation.answered import Answered, verdict_on
+from lookless.grading.verdict import Grader
 from lookless.images import SourceCache
 from lookless.policies.policy import Policy
 from lookless.rollout import Limits, check_faults, rollout
-
-
-@dataclass(frozen=True)
-class Answered:
-    """One question with its rollout and grade."""
-
-    question: Question
-    rollout: Rollout
-    grade: float | None
 
 
 def evaluate(
@@ -29,10 +17,11 @@ def evaluate(
     mode: Mode,
     sources: SourceCache,
     limits: Limits,
+    grader: Grader,
     batch: int = 96,
     progress: Callable[[int], None] = lambda done: None,
 ) -> list[Answered]:
-    """Return every question's rollout in one mode, in order.
+    """Return every question's rollout in one mode with its verdict, in order.
 
     Args:
         policy: Who answers; greedy if its temperature is 0.
@@ -40,6 +29,7 @@ def evaluate(
         mode: Of the prompt.
         sources: Opens the images.
         limits: Of each episode.
+        grader: Reads and grades the last turn.
         batch: Questions under way at once.
         progress: Called with the number of questions done after each batch.
 
@@ -48,57 +38,51 @@ def evaluate(
     """
     answered: list[Answered] = []
     for start in range(0, len(questions), batch):
-        part = questions[start : start + batch]
-        rollouts = rollout(policy, [(question, mode) for question in part], sources, limits)
-        check_faults(rollouts)
-        answered += [Answered(q, r, grade(q, r)) for q, r in zip(part, rollouts, strict=True)]
+        part = [(question, 0) for question in questions[start : start + batch]]
+        done = answer_batch(policy, part, mode, sources, limits, grader)
+        check_faults([one.rollout for one in done])
+        answered += done
         progress(len(answered))
     return answered
 
 
-def summary(answered: Sequence[Answered]) -> dict[str, Any]:
-    """Return a policy's row of the result table.
+def answer_batch(
+    policy: Policy,
+    asked: Sequence[tuple[Question, int]],
+    mode: Mode,
+    sources: SourceCache,
+    limits: Limits,
+    grader: Grader,
+) -> list[Answered]:
+    """Return the answer to each (question, sample), in order; all run as one batch.
 
-    Undecidable grades are counted in `undecided` and left out of the accuracy. Rollouts that ended
-    in a fault are among them, and left out of everything else as well. `necessity` compares
-    executed looks with the ground truth and is None where the data does not know it.
+    An image that cannot be opened is a fault of its own questions only.
     """
-    decided = [(a, a.grade) for a in answered if a.grade is not None]
-    ran = [a for a in answered if a.rollout.stop is not StopReason.FAULT]
-    count = max(len(ran), 1)
-    truths = [a.question.needs_look for a in ran]
-    necessity = None
-    if ran and all(truth is not None for truth in truths):
-        confusion = Confusion.of([a.rollout.is_used for a in ran], [bool(t) for t in truths])
-        necessity = {
-            "precision": confusion.precision,
-            "recall": confusion.recall,
-            "f1": confusion.f1,
-            "mcc": confusion.mcc,
-        }
-    return {
-        "accuracy": sum(g for _, g in decided) / max(len(decided), 1),
-        "accuracy_ci": list(
-            cluster_interval([g for _, g in decided], [str(a.question.image) for a, _ in decided])
-        ),
-        "look_rate": sum(a.rollout.is_used for a in ran) / count,
-        "attempted_look_rate": sum(bool(a.rollout.looks) for a in ran) / count,
-        "looks_per_sample": sum(a.rollout.executed_looks for a in ran) / count,
-        "visual_tokens_per_sample": sum(a.rollout.visual_tokens for a in ran) / count,
-        "generated_tokens_per_sample": sum(a.rollout.sampled_tokens for a in ran) / count,
-        "seconds_per_sample": sum(a.rollout.seconds for a in ran) / count,
-        "undecided": len(answered) - len(decided),
-        "necessity": necessity,
-    }
+    try:
+        rollouts = rollout(policy, [(question, mode) for question, _ in asked], sources, limits)
+    except ImageError as error:
+        if len(asked) > 1:
+            parts = [answer_batch(policy, [a], mode, sources, limits, grader) for a in asked]
+            return [one for part in parts for one in part]
+        rollouts = [_failed(asked[0][0], mode, str(error))]
+    return [
+        Answered(question, done, verdict_on(question, done, grader), sample)
+        for (question, sample), done in zip(asked, rollouts, strict=True)
+    ]
 
 
-def protocol_hash(questions: Sequence[Question], settings: dict[str, Any]) -> str:
-    """Return 12 hex digits that two results must share to be compared in one table.
-
-    They stand for the questions, their answers, the content of their image files and `settings`.
-    """
-    files = {q.image for q in questions}
-    images = {file: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
-    asked = [[q.id, q.text, q.answer, q.needs_look, images[q.image]] for q in questions]
-    text = json.dumps([asked, settings], sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+def _failed(question: Question, mode: Mode, message: str) -> Rollout:
+    """Return the rollout of a question that could not be asked."""
+    return Rollout(
+        question_id=question.id,
+        mode=mode,
+        token_ids=(),
+        is_sampled=(),
+        logprobs=(),
+        views=(),
+        looks=(),
+        turns=(Turn("fault", message),),
+        answer=None,
+        stop=StopReason.FAULT,
+        visual_tokens=0,
+    )

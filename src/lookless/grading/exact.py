@@ -2,7 +2,9 @@
 
 import re
 
+from lookless.chat.toolcall import extract_boxed
 from lookless.episode import Question, Rollout, StopReason
+from lookless.grading.verdict import UNPARSED, Verdict
 
 
 def exact_match(answer: str, reference: str) -> float:
@@ -30,3 +32,14 @@ def grade(question: Question, rollout: Rollout) -> float | None:
     if rollout.stop is StopReason.FAULT:
         return None
     return 0.0 if rollout.answer is None else exact_match(rollout.answer, question.answer)
+
+
+def boxed_exact(question: Question, text: str) -> Verdict:
+    r"""Return the verdict on the last `\boxed{}` of a model's text: training's own rule.
+
+    Without one, or with an empty one, nothing could be read; thinking does not count.
+    """
+    answer = extract_boxed(text)
+    if not answer:
+        return UNPARSED
+    return Verdict(answer, exact_match(answer, question.answer))

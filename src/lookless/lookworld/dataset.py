@@ -164,6 +164,7 @@ def to_question(world: WorldQuestion, image: Path, size_px: int) -> Question:
         detail_px=round(asked.detail * VIEW_PX, 2),
         boxes=tuple(boxes),
         choices=asked.choices,
+        cluster=image.stem,
     )
 
 

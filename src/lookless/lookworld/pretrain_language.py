@@ -18,7 +18,7 @@ from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader, IterableDataset
 
-from lookless.episode import Mode
+from lookless.episode import TRAINED_MODES, Mode
 from lookless.frames import Box, Frame, View
 from lookless.lookworld import questions as q
 from lookless.lookworld import speech
@@ -102,7 +102,7 @@ def sample_lesson(vlm: VLM, rng: np.random.Generator) -> Lesson:
     ]
     chat = vlm.chat
     view = View(Box(0, 0, SOURCE_PX, SOURCE_PX, Frame.SOURCE), VIEW_PX, VIEW_PX)
-    ids = chat.prefix(view, order[0].text)
+    ids = chat.prefix(view, order[0].text, Mode.ADAPTIVE)
     weights = [0.0] * len(ids)
     images = [overview]
     labels = [patch_labels(scene, (0.0, 0.0, 1.0, 1.0), overview.size)]
@@ -112,11 +112,10 @@ def sample_lesson(vlm: VLM, rng: np.random.Generator) -> Lesson:
         weights.extend([weight] * len(tokens))
 
     open_user, open_model = "\n<|im_start|>user\n", "<|im_end|>\n<|im_start|>assistant\n"
-    modes = list(Mode)
     for number, question in enumerate(order):
         if number:
             say(chat.encode(open_user + question.text), 0.0)
-        say(chat.instruction(modes[int(rng.integers(len(modes)))]), 0.0)
+        say(chat.instruction(TRAINED_MODES[int(rng.integers(len(TRAINED_MODES)))]), 0.0)
         thought = f"<think>{speech.thought(scene, question, VIEW_PX)}</think>\n"
         say(chat.encode(thought), 1.0)
         is_small = question.needs_look(VIEW_PX)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from lookless.chat.chatml import ChatML
+from lookless.chat.dialect import Dialect
 from lookless.episode import Mode, Question
 from lookless.picture import Picture
 
@@ -39,6 +39,18 @@ class Sampled:
     """Of each token at the sampling temperature."""
     is_ended: bool
     """Whether the model ended its turn; False if the token limit did."""
+    generated_tokens: int | None = None
+    """As the server counted them; None: the number of `token_ids`."""
+    seconds: float | None = None
+    """That this turn's own request took; None if the turns of a step are made together."""
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A turn that the infrastructure failed to deliver; it ends this rollout and no other."""
+
+    message: str
+    """What went wrong, in one line."""
 
 
 class Session(Protocol):
@@ -46,8 +58,8 @@ class Session(Protocol):
 
     def step(
         self, appended: Mapping[int, Observation | None], max_tokens: int
-    ) -> dict[int, Sampled]:
-        """Return the next turn of some of the rollouts, by their index.
+    ) -> Mapping[int, Sampled | Failed]:
+        """Return the next turn of each rollout that goes on, by its index.
 
         Args:
             appended: The rollouts that go on, each with what is appended first (None in the first
@@ -60,7 +72,7 @@ class Policy(Protocol):
     """Something that answers."""
 
     @property
-    def chat(self) -> ChatML:
+    def chat(self) -> Dialect:
         """Return the dialect it speaks."""
 
     def start(self, prompts: Sequence[Prompt]) -> Session:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from lookless.episode import LookOutcome, StopReason
-from lookless.evaluation.statistics import Confusion
 from lookless.runs import read_jsonl
+from lookless.statistics.confusion import Confusion
 from lookless.training.rl_metrics import SIZE_BINS_PX
 
 TRAJECTORIES = 12

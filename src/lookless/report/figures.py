@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from lookless.episode import Mode
+from lookless.episode import TRAINED_MODES
 from lookless.report.data import Record, bin_name
 from lookless.report.plots import INK, MUTED, RAMP, SERIES, Line, colour_of, curves_svg, looks_svg
 from lookless.training.rl_metrics import SIZE_BINS_PX
@@ -88,7 +88,7 @@ def _rl_figures(curves: Record) -> list[Figure]:
             "Accuracy of the rollouts of each mode.",
             [
                 (mode, f"accuracy/{mode}", colour, "-")
-                for mode, colour in zip(Mode, SERIES, strict=False)
+                for mode, colour in zip(TRAINED_MODES, SERIES, strict=False)
             ],
             is_share=True,
             top=1.0,

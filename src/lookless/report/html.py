@@ -11,8 +11,9 @@ from pathlib import Path
 import jinja2
 from PIL import Image
 
-from lookless.episode import Look, LookOutcome, Mode
+from lookless.episode import TRAINED_MODES, Look, LookOutcome
 from lookless.errors import ImageError, RunError
+from lookless.evaluation.records import looks_of, views_of
 from lookless.frames import Box, Frame, View
 from lookless.images import open_image
 from lookless.report.data import Record, Records, gather
@@ -135,7 +136,7 @@ def shown_group(run: Path, one: Record) -> Record:
         }
         for r in one["rollouts"]
     ]
-    by_mode = [(mode.value, [r for r in rollouts if r["mode"] == mode]) for mode in Mode]
+    by_mode = [(mode.value, [r for r in rollouts if r["mode"] == mode]) for mode in TRAINED_MODES]
     return one | {
         "scene": scene,
         "parts": list(names),
@@ -155,7 +156,7 @@ def pictures(
         image = open_image(located(run, question["image"]))
     except ImageError:
         return None, []
-    views, looks = (views_of(rollout), looks_of(rollout)) if rollout else ([], [])
+    views, looks = (views_of(rollout), looks_of(rollout)) if rollout else ((), ())
     marks = evidence_marks(_box(box) for box in question["boxes"])
     marks += look_marks(looks, views)
     small = image.resize(fitted(image.size, SCENE_PX), Image.Resampling.LANCZOS)
@@ -208,29 +209,9 @@ def located(run: Path, name: str) -> Path:
     return next((tail for tail in tails if tail.is_file()), path)
 
 
-def views_of(rollout: Record) -> list[View]:
-    """Return a record's views."""
-    return [
-        View(_box(view["region"]), view["width_px"], view["height_px"]) for view in rollout["views"]
-    ]
-
-
-def looks_of(rollout: Record) -> list[Look]:
-    """Return a record's looks."""
-    return [
-        Look(
-            LookOutcome(look["outcome"]),
-            look["image"],
-            look["box"] and _box(look["box"], Frame(look["frame"])),
-            look["view"],
-        )
-        for look in rollout["looks"]
-    ]
-
-
-def _box(coordinates: Sequence[float], frame: Frame = Frame.SOURCE) -> Box:
+def _box(coordinates: Sequence[float]) -> Box:
     left, top, right, bottom = coordinates
-    return Box(left, top, right, bottom, frame)
+    return Box(left, top, right, bottom, Frame.SOURCE)
 
 
 def _shown(image: Image.Image, alt: str) -> Shown:

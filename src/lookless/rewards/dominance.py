@@ -6,7 +6,16 @@ from functools import cache
 from itertools import product
 from pathlib import Path
 
-from lookless.episode import Group, Look, LookOutcome, Mode, Question, Rollout, StopReason
+from lookless.episode import (
+    TRAINED_MODES,
+    Group,
+    Look,
+    LookOutcome,
+    Mode,
+    Question,
+    Rollout,
+    StopReason,
+)
 from lookless.errors import ConfigError
 from lookless.necessity import Necessity
 from lookless.rewards.parts import RewardParts
@@ -59,14 +68,14 @@ class Violation:
 def find_violation(reward: BoundReward) -> Violation | None:
     """Return the worst violation of dominance over all enumerated cases; None if there is none.
 
-    Scores real groups: every mode; need 1, 0 and undecided, with the largest and with no gain;
-    wrong (grade 0) and right (grade 1) rollouts that never looked, looked once or 16 times, or
-    failed to call; beside them nobody, or adaptive rollouts that look or do not. That fixes the
+    Scores real groups: every trained mode; need 1, 0 and undecided, with the largest and with no
+    gain; wrong (grade 0) and right (grade 1) rollouts that never looked, looked once or 16 times,
+    or failed to call; beside them nobody, or adaptive rollouts that look or do not. That fixes the
     other facts a reward may use (agreement, obedience, format, look share). Not covered: more than
     16 looks or 128 adaptive rollouts, and other make-ups of a group.
     """
     violations = []
-    for mode, necessity, companions in product(Mode, _NECESSITIES, _COMPANIES):
+    for mode, necessity, companions in product(TRAINED_MODES, _NECESSITIES, _COMPANIES):
         group = _group(mode, companions)
         rewards = reward(group, necessity)
         n = len(_BEHAVIOURS)

@@ -20,7 +20,7 @@ from lookless.advantages import (
     is_degenerate,
     per_mode_advantages,
 )  # fmt: skip
-from lookless.episode import Group, Mode, Question, Rollout
+from lookless.episode import TRAINED_MODES, Group, Mode, Question, Rollout
 from lookless.errors import ConfigError, wrong_setting
 from lookless.grading import grade
 from lookless.images import SourceCache
@@ -75,7 +75,7 @@ class RlConfig(BaseModel):
     where nearly all gain alike, give a number."""
     obedience: float = Field(0.25, ge=0)
     """Credit of the decision to follow a forced or prohibited prompt, times `decision_weight`."""
-    loss_modes: tuple[Mode, ...] = Field(tuple(Mode), min_length=1)
+    loss_modes: tuple[Mode, ...] = Field(TRAINED_MODES, min_length=1)
     """Modes whose rollouts enter the loss."""
     epochs: int = Field(1, ge=1)
     """Optimiser steps on each step's rollouts; from the second on, clipping takes effect."""

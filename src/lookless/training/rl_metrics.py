@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from lookless.episode import Mode, StopReason
+from lookless.episode import TRAINED_MODES, Mode, StopReason
 from lookless.necessity import disagreement
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def of_step(groups: Sequence["ScoredGroup"]) -> dict[str, float]:
     for stop in sorted({r.stop for _, r, _, _ in pairs}):
         put(f"stop/{stop}", (r.stop is stop for _, r, _, _ in pairs))
     pairs = [pair for pair in pairs if pair[1].stop is not StopReason.FAULT]
-    for mode in Mode:
+    for mode in TRAINED_MODES:
         of_mode = [(g, r, p) for _, r, g, p in pairs if r.mode is mode]
         put(f"accuracy/{mode}", (g for g, _, _ in of_mode))
         put(f"look_rate/{mode}", (r.is_used for _, r, _ in of_mode))

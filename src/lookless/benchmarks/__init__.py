@@ -1,0 +1,1 @@
+"""Official benchmarks, one file each: questions from the distributed files, and their metrics."""

@@ -1,0 +1,55 @@
+"""Where a benchmark keeps an image: a file of its own, or inside a row of its table."""
+
+import base64
+import binascii
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from lookless.errors import DataError
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """An image inside a row."""
+
+    data: bytes | str
+    """The file's content; as base64 if it is text."""
+    where: str
+    """File, row and field, for messages."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """An image that another row of the same table carries."""
+
+    index: str
+    where: str
+
+
+Stored = Path | Embedded | Reference
+
+
+def unpack(embedded: Embedded, folder: Path) -> Path:
+    """Write an embedded image into `folder`, named by its content; return its file.
+
+    Equal images share one file, and a file that is there is not written again.
+
+    Raises:
+        DataError: If base64 text is damaged.
+    """
+    data = embedded.data
+    if isinstance(data, str):
+        try:
+            data = base64.b64decode(data, validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise DataError(
+                f"{embedded.where} must be an image as base64, got {error}; download the file again"
+            ) from None
+    file = folder / hashlib.sha256(data).hexdigest()[:32]
+    if not file.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        part = file.with_suffix(".part")
+        part.write_bytes(data)
+        part.replace(file)
+    return file

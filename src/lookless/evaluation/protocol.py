@@ -1,0 +1,65 @@
+"""What two results must share to stand in one table."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lookless.chat.dialect import Dialect
+from lookless.episode import Mode, Question
+from lookless.frames import Box, Frame, View
+
+QUESTION = "{question}"
+"""Stands for the question in the recorded prompts."""
+
+
+def protocol_hash(questions: Sequence[Question], settings: Mapping[str, Any]) -> str:
+    """Return 12 hex digits that two results must share to be compared in one table.
+
+    They stand for the questions, their answers, the content of their image files and `settings`.
+    """
+    files = {q.image for q in questions}
+    images = {file: _content(file) for file in files}
+    asked = [[q.id, q.text, q.answer, q.needs_look, images[q.image]] for q in questions]
+    text = json.dumps([asked, settings], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _content(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def dialect_settings(chat: Dialect, modes: Sequence[Mode]) -> dict[str, Any]:
+    """Return what a model's dialect contributes: prompts by mode, pixel budget, frame."""
+    side = chat.budget.factor
+    view = View(Box(0, 0, side, side, Frame.SOURCE), side, side)
+    prompts = {
+        mode.value: chat.decode([*chat.prefix(view, QUESTION, mode), *chat.instruction(mode)])
+        for mode in modes
+    }
+    return {
+        "prompts": prompts,
+        "frame": chat.frame.value,
+        "pixel_budget": [chat.budget.min_pixels, chat.budget.max_pixels, chat.budget.factor],
+    }
+
+
+def differences(
+    first: Mapping[str, Any], second: Mapping[str, Any], above: str = ""
+) -> dict[str, tuple[Any, Any]]:
+    """Return what differs between two protocols, by dotted names.
+
+    Example:
+        >>> differences({"a": 1, "b": {"c": 2}}, {"a": 1, "b": {"c": 3}})
+        {'b.c': (2, 3)}
+    """
+    found: dict[str, tuple[Any, Any]] = {}
+    for name in dict.fromkeys([*first, *second]):
+        one, other = first.get(name), second.get(name)
+        if isinstance(one, Mapping) and isinstance(other, Mapping):
+            found |= differences(one, other, f"{above}{name}.")
+        elif one != other:
+            found[f"{above}{name}"] = (one, other)
+    return found

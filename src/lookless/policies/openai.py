@@ -1,0 +1,279 @@
+"""A model behind any server that speaks OpenAI's chat completions.
+
+Such a server takes texts and images and gives text: no token ids, no log-probabilities. So this
+policy serves evaluation, not training. The server is sent the whole conversation for each turn.
+"""
+
+import base64
+import io
+import json
+import time
+import zlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
+
+from PIL import Image
+
+from lookless.chat.remote import RemoteChat
+from lookless.episode import Mode
+from lookless.errors import ConfigError, ImageError, PolicyError
+from lookless.picture import Picture
+from lookless.policies.policy import Failed, Observation, Prompt, Sampled
+
+if TYPE_CHECKING:
+    from openai import OpenAI
+
+PNG_PIXELS = 512 * 512
+"""Up to this size a picture is sent as PNG, without loss; a larger one as JPEG of quality 95 with
+full colour resolution, about a quarter of the bytes."""
+_SAID_CHARS = 300
+
+
+class OpenAIPolicy:
+    """Asks a chat server; each rollout's requests are its own, several under way at once.
+
+    A request that fails for good ends its own rollout: `Failed`.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        model: str | None = None,
+        chat: RemoteChat | None = None,
+        *,
+        temperature: float | None = 0.0,
+        seed: int = 0,
+        concurrency: int = 8,
+        timeout_s: float = 120.0,
+        retries: int = 5,
+        api_key: str | None = None,
+        limit_name: Literal["max_tokens", "max_completion_tokens"] = "max_tokens",
+    ) -> None:
+        """Get ready to ask; nothing is sent unless `model` is None.
+
+        Args:
+            base_url: Of the server, with its version: `http://host:8000/v1`.
+            model: Name on the server; None for the only one that it has.
+            chat: Wording, coordinate frame and size of the images.
+            temperature: None for the server's own; some models take no other.
+            seed: Each turn of each rollout gets its own from it, which depends on the question, the
+                mode and how often it was asked, not on the batch. Not every server heeds it.
+            concurrency: Requests at once. Images are encoded for the requests under way only.
+            timeout_s: Longest silence of the server in seconds; then the request is tried again.
+            retries: How often a request is repeated, with growing pauses, after a lost connection,
+                a silence, or HTTP 408, 409, 429 and 5xx.
+            api_key: Sent to the server, kept out of every message; None if it needs none.
+            limit_name: What the server calls the limit on a turn's tokens; OpenAI's own newer
+                models only know `max_completion_tokens`.
+
+        Raises:
+            ConfigError: If a setting is out of range, the `openai` package is missing, or the
+                server has several models and none is named.
+            PolicyError: If the server has to be asked for its model and does not say.
+        """
+        _check(concurrency >= 1, "concurrency", "at least 1", concurrency)
+        _check(timeout_s > 0, "timeout_s", "above 0", timeout_s)
+        _check(retries >= 0, "retries", "at least 0", retries)
+        _check(temperature is None or temperature >= 0, "temperature", "at least 0", temperature)
+        self.server = _server(base_url)
+        self.chat = RemoteChat() if chat is None else chat
+        self.temperature = temperature
+        self.seed = seed
+        self.concurrency = concurrency
+        self.limit_name = limit_name
+        self.asked: Counter[tuple[str, Mode]] = Counter()
+        self._key = api_key
+        self._client = _client(base_url, api_key, timeout_s, retries)
+        self.model = self._only_model() if model is None else model
+
+    def start(self, prompts: Sequence[Prompt]) -> "OpenAISession":
+        """Begin a batch of rollouts; nothing is sent yet."""
+        return OpenAISession(self, prompts)
+
+    def complete(self, messages: list[dict[str, Any]], max_tokens: int, seed: int) -> Any:
+        """Return what the server makes of a conversation.
+
+        Raises:
+            openai.OpenAIError: If it fails for good.
+            ValueError: If the answer is not JSON.
+        """
+        settings: dict[str, Any] = {self.limit_name: max_tokens, "seed": seed}
+        if self.temperature is not None:
+            settings["temperature"] = self.temperature
+        return self._client.chat.completions.create(
+            model=self.model,
+            messages=messages,  # type: ignore[arg-type]
+            **settings,
+        )
+
+    def failure(self, error: Exception) -> str:
+        """Return in one line what went wrong between here and the server, without the key."""
+        status, body = getattr(error, "status_code", None), getattr(error, "body", None)
+        said = str(body["message"]) if isinstance(body, dict) and "message" in body else str(error)
+        if isinstance(error, json.JSONDecodeError):
+            said = f"the answer is not JSON ({said})"
+        elif status is None and error.__cause__ is not None:
+            said += f" ({error.__cause__})"
+        code = "" if status is None else f"HTTP {status}: "
+        line = f"{self.server}: {code}{' '.join(said.split())}"
+        return (line.replace(self._key, "***") if self._key else line)[:_SAID_CHARS]
+
+    def _only_model(self) -> str:
+        from openai import OpenAIError
+
+        try:
+            names = [str(model.id) for model in self._client.models.list()]
+        except (OpenAIError, json.JSONDecodeError, AttributeError, TypeError) as error:
+            raise PolicyError(
+                f"model must be named unless the server lists it, got {self.failure(error)}; "
+                "name it, or check address and key"
+            ) from error
+        if len(names) != 1:
+            raise ConfigError(
+                f"model must be one of {', '.join(names) or 'the server (it lists none)'}, "
+                "got none; name one"
+            )
+        return names[0]
+
+
+@dataclass
+class _Talk:
+    """One rollout's conversation so far."""
+
+    prompt: Prompt
+    number: int
+    """How many times the same was asked before."""
+    messages: list[tuple[str, list[str | Picture]]] = field(default_factory=list)
+    """Role and content; roles follow from the place: system, user, assistant, user, ..."""
+
+    def add(self, turn: Sequence[str | None], picture: Picture | None) -> None:
+        """Add a turn; `picture` is its image, if it has one."""
+        role = ("assistant", "user")[len(self.messages) % 2] if self.messages else "system"
+        content = [part if part is not None else picture for part in turn]
+        self.messages.append((role, [part for part in content if part is not None]))
+
+    def encoded(self) -> list[dict[str, Any]]:
+        """Return it in the form of the interface, with pixels."""
+        return [{"role": role, "content": _content(parts)} for role, parts in self.messages]
+
+
+class OpenAISession:
+    """A batch of conversations with the server."""
+
+    def __init__(self, policy: OpenAIPolicy, prompts: Sequence[Prompt]) -> None:
+        self.policy = policy
+        self._talks = []
+        for prompt in prompts:
+            key = prompt.question.id, prompt.mode
+            talk = _Talk(prompt, policy.asked[key])
+            policy.asked[key] += 1
+            for turn in policy.chat.turns([*prompt.prefix, *prompt.rest]):
+                talk.add(turn, prompt.overview)
+            self._talks.append(talk)
+
+    def step(
+        self, appended: Mapping[int, Observation | None], max_tokens: int
+    ) -> dict[int, Sampled | Failed]:
+        """Return the next turn of each rollout that goes on, once the last of them has come."""
+        for row, seen in appended.items():
+            if seen is not None:
+                for turn in self.policy.chat.turns(seen.token_ids):
+                    self._talks[row].add(turn, seen.picture)
+        talks = [self._talks[row] for row in appended]
+        with ThreadPoolExecutor(self.policy.concurrency) as pool:
+            turns = pool.map(lambda talk: self._ask(talk, max_tokens), talks)
+            return dict(zip(appended, turns, strict=True))
+
+    def _ask(self, talk: _Talk, max_tokens: int) -> Sampled | Failed:
+        from openai import OpenAIError
+
+        policy, prompt = self.policy, talk.prompt
+        place = (policy.seed, prompt.question.id, prompt.mode, talk.number, len(talk.messages))
+        seed = zlib.crc32(repr(place).encode()) >> 1  # 31 bits: some servers take no more
+        began = time.monotonic()
+        try:
+            completion = policy.complete(talk.encoded(), max_tokens, seed)
+        except ImageError as error:
+            return Failed(str(error))
+        except (OpenAIError, json.JSONDecodeError) as error:
+            return Failed(policy.failure(error))
+        seconds = time.monotonic() - began
+        try:
+            choice = completion.choices[0]
+            said, reason = choice.message.content, choice.finish_reason
+        except (AttributeError, LookupError, TypeError):  # the client does not check what it gets
+            got = " ".join(str(completion).split())
+            return Failed(
+                f"{policy.server}: must answer with a chat completion, got {got}"[:_SAID_CHARS]
+            )
+        text = said if isinstance(said, str) else ""
+        talk.add([text], None)
+        is_ended = reason != "length"
+        ids = [*policy.chat.encode(text), *[policy.chat.end_id] * is_ended]
+        count = getattr(getattr(completion, "usage", None), "completion_tokens", None)
+        return Sampled(
+            tuple(ids),
+            (0.0,) * len(ids),
+            is_ended,
+            count if isinstance(count, int) else None,
+            seconds,
+        )
+
+
+def _content(parts: Sequence[str | Picture]) -> str | list[dict[str, Any]]:
+    """Return a message's content: plain text where it has no image, as every server takes it."""
+    if len(parts) == 1 and isinstance(parts[0], str):
+        return parts[0]
+    return [
+        {"type": "text", "text": part}
+        if isinstance(part, str)
+        else {"type": "image_url", "image_url": {"url": data_uri(part.pixels)}}
+        for part in parts
+    ]
+
+
+def data_uri(image: Image.Image) -> str:
+    """Return an image as a `data:` address; see `PNG_PIXELS`."""
+    form = "png" if image.width * image.height <= PNG_PIXELS else "jpeg"
+    buffer = io.BytesIO()
+    image.save(buffer, form, quality=95, subsampling=0)  # PNG has neither and ignores both
+    return f"data:image/{form};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def _client(base_url: str, api_key: str | None, timeout_s: float, retries: int) -> "OpenAI":
+    try:
+        from openai import OpenAI
+    except ImportError as error:
+        raise ConfigError(
+            "a model behind a server needs the package openai, got none; "
+            "run pip install 'lookless[openai]'"
+        ) from error
+    if api_key is not None and not (api_key.isascii() and api_key.isprintable()):
+        raise ConfigError("API key must be printable ASCII, got other characters; copy it again")
+    # Without a key the client would take one from the environment, whoever the server is.
+    return OpenAI(
+        base_url=base_url, api_key=api_key or "none", timeout=timeout_s, max_retries=retries
+    )
+
+
+def _server(base_url: str) -> str:
+    """Return host and port of a server's address, which may hold a password beside them."""
+    try:
+        parts = urlsplit(base_url)
+        port = "" if parts.port is None else f":{parts.port}"
+    except ValueError:
+        parts, port = urlsplit(""), ""
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ConfigError(
+            f"base_url must be like http://host:8000/v1, got {base_url!r}; put it right"
+        )
+    return f"{parts.hostname}{port}"
+
+
+def _check(is_right: bool, name: str, rule: str, value: object) -> None:
+    if not is_right:
+        raise ConfigError(f"{name} must be {rule}, got {value}; change it")

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lookless.chat.chatml import REFUSALS, ChatML
+from lookless.chat.dialect import Dialect
 from lookless.episode import LookOutcome, Mode, Question, Rollout, StopReason, Turn
 from lookless.images import SourceCache
 from lookless.policies.policy import Failed, Observation, Policy, Prompt, Sampled, Session
@@ -266,7 +267,7 @@ class Remote:
     pause: float = 0.0
 
     @property
-    def chat(self) -> ChatML:
+    def chat(self) -> Dialect:
         return self.scripted.chat
 
     def start(self, prompts: Sequence[Prompt]) -> Session:

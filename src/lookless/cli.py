@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import (
@@ -19,7 +18,6 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
 
 from lookless import __version__
 from lookless.errors import ConfigError, LooklessError, wrong_setting
@@ -94,43 +92,16 @@ def demo(
     if compare:
         settings["compare"] = tuple(COMPARED)
     results = run_demo(out, validated(DemoConfig, settings), bar, resume=resume)
-    print_results(results)
+    print_demo(results)
     console.print(f"report: {write_report(out)}", markup=False, soft_wrap=True)
     console.print(f"results: {out / 'results.json'}", markup=False, soft_wrap=True)
 
 
-def print_results(results: dict[str, Any]) -> None:
+def print_demo(results: dict[str, Any]) -> None:
     """Print the demo's table."""
-    table = Table(
-        title=f"LookWorld test, n = {results['n']}, {results['oracle_look_rate']:.1%} need a look",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        collapse_padding=True,
-    )
-    table.add_column("policy", no_wrap=True)
-    for column in (
-        "accuracy\n%",
-        "95 % CI\n%",
-        "look\nrate %",
-        "looks",
-        "visual\ntokens",
-        "s per\nsample",
-        "MCC",
-    ):
-        table.add_column(column, justify="right", no_wrap=True)
-    for name, row in results["policies"].items():
-        low, high = row["accuracy_ci"]
-        table.add_row(
-            name,
-            f"{100 * row['accuracy']:.1f}",
-            f"{100 * low:.1f}-{100 * high:.1f}",
-            f"{100 * row['look_rate']:.1f}",
-            f"{row['looks_per_sample']:.2f}",
-            f"{row['visual_tokens_per_sample']:.0f}",
-            f"{row['seconds_per_sample']:.3f}",
-            "-" if row["necessity"] is None else f"{row['necessity']['mcc']:.2f}",
-        )
-    console.print(table)
+    from lookless.report.terminal import demo_table
+
+    console.print(demo_table(results))
     seconds = results["seconds"]
     console.print(
         f"seconds: SFT {seconds['sft']:.0f}, RGRL {seconds['rgrl']:.0f}, "
@@ -266,9 +237,228 @@ def ask(
         console.print(f"overlay: {save_overlay}", markup=False, soft_wrap=True)
 
 
+@app.command(
+    "eval",
+    epilog="Examples:  \n"
+    "`lookless eval lookworld --data runs/demo/data/test --model runs/demo/rgrl/checkpoint "
+    "--out runs/lookworld`  \n"
+    "`lookless eval vstar --data vstar_bench --model http://localhost:8000/v1 "
+    "--modes toolfree,never,always,adaptive --out runs/vstar`  \n"
+    "`lookless eval own --data my_questions.csv --model scripted:gold --out runs/check`",
+)
+def evaluate_command(
+    benchmark: Annotated[str, typer.Argument(help="See `lookless benchmarks`.")],
+    model: Annotated[
+        str,
+        typer.Option(
+            help="Checkpoint folder, http(s)://.../v1 of a chat server (key: OPENAI_API_KEY), "
+            "scripted:gold or scripted:chance."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="New folder for samples, results and report.")],
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the official files, or a table. Without: from the hub."),
+    ] = None,
+    modes: Annotated[
+        str, typer.Option(help="Of toolfree, never, always, adaptive, oracle; with commas.")
+    ] = "never,always,adaptive",
+    samples: Annotated[int, typer.Option(min=1, help="Answers to each question (Avg@k).")] = 1,
+    temperature: Annotated[float, typer.Option(min=0, help="0 is greedy.")] = 0.0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the sampling.")] = 0,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many.")] = None,
+    ids: Annotated[str, typer.Option(help="Only these ids; with commas.")] = "",
+    categories: Annotated[str, typer.Option(help="Only these categories; with commas.")] = "",
+    partial: Annotated[
+        bool, typer.Option("--partial", help="The files may be a part of the official ones.")
+    ] = False,
+    max_looks: Annotated[int | None, typer.Option(min=0, help="Executed at most.")] = None,
+    max_turn_tokens: Annotated[int | None, typer.Option(min=1, help="Of one turn.")] = None,
+    max_context: Annotated[int | None, typer.Option(min=1, help="Tokens of an episode.")] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Questions at once.")] = None,
+    server_model: Annotated[str | None, typer.Option(help="Model's name on the server.")] = None,
+    frame: Annotated[
+        str, typer.Option(help="Boxes of a server's model: permille or resized.")
+    ] = "permille",
+    concurrency: Annotated[int, typer.Option(min=1, help="Requests at once.")] = 8,
+    margin: Annotated[
+        float, typer.Option(min=0, max=1, help="Loss of accuracy that would not matter.")
+    ] = 0.01,
+    audit: Annotated[
+        int, typer.Option(min=0, help="Answers with a look to ask again with other crops.")
+    ] = 0,
+    judge: Annotated[
+        str | None, typer.Option(help="http(s)://.../v1 of a server that grades (JUDGE_API_KEY).")
+    ] = None,
+    judge_model: Annotated[str | None, typer.Option(help="Its model's name.")] = None,
+    cache: Annotated[Path, typer.Option(help="Folder for images that come inside tables.")] = Path(
+        "~/.cache/lookless/images"
+    ),
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue an interrupted run in OUT.")
+    ] = False,
+) -> None:
+    """Measure a model in several modes: accuracy, costs, and what looking was worth."""
+    from lookless.benchmarks.hub import download
+    from lookless.benchmarks.registry import benchmark as named
+    from lookless.evaluation.config import EvalConfig
+    from lookless.evaluation.run import RESULTS, Keys, run_eval
+    from lookless.report.html import write_report
+
+    source = named(benchmark)
+    settings = {
+        "benchmark": benchmark,
+        "data": download(source) if data is None else data,
+        "model": model,
+        "modes": listed(modes),
+        "samples": samples,
+        "temperature": temperature,
+        "seed": seed,
+        "limit": limit,
+        "ids": listed(ids),
+        "categories": listed(categories),
+        "partial": partial,
+        "max_looks": max_looks,
+        "max_turn_tokens": max_turn_tokens,
+        "max_context": max_context,
+        "batch": batch,
+        "server_model": server_model,
+        "frame": frame,
+        "concurrency": concurrency,
+        "margin": margin,
+        "audit": audit,
+        "judge": judge,
+        "judge_model": judge_model,
+    }
+    keys = Keys(os.environ.get("OPENAI_API_KEY"), os.environ.get("JUDGE_API_KEY"))
+    config = validated(EvalConfig, settings)
+    results = run_eval(out, config, cache.expanduser(), bar, keys, resume=resume)
+    print_evaluation(results)
+    console.print(f"report: {write_report(out)}", markup=False, soft_wrap=True)
+    console.print(f"results: {out / RESULTS}", markup=False, soft_wrap=True)
+
+
+def listed(text: str) -> tuple[str, ...]:
+    """Return what is named with commas in between."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def print_evaluation(results: dict[str, Any]) -> None:
+    """Print an evaluation's tables."""
+    from lookless.report.terminal import comparisons_table, modes_tables
+
+    for made in modes_tables(results):
+        console.print(made)
+    rows = [(" - ".join(reversed(row["modes"])), row) for row in results["comparisons"]]
+    if rows:
+        console.print(comparisons_table("Differences between modes", rows))
+
+
+@app.command(
+    epilog="Examples:  \n"
+    "`lookless score vstar --data vstar_bench --predictions answers.jsonl`  \n"
+    "`lookless score infovqa --data infovqa.parquet --predictions answers.jsonl --partial`"
+)
+def score(
+    benchmark: Annotated[str, typer.Argument(help="See `lookless benchmarks`.")],
+    predictions: Annotated[
+        Path, typer.Option(help='JSONL; lines {"id": ..., "prediction": raw text or null}.')
+    ],
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the official files, or a table. Without: from the hub."),
+    ] = None,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Files and predictions may be a part.")
+    ] = False,
+    judge: Annotated[
+        str | None, typer.Option(help="http(s)://.../v1 of a server that grades (JUDGE_API_KEY).")
+    ] = None,
+    judge_model: Annotated[str | None, typer.Option(help="Its model's name.")] = None,
+) -> None:
+    """Grade anybody's predictions; prints one JSON object with the official metrics."""
+    import json
+
+    from lookless.benchmarks.hub import download
+    from lookless.benchmarks.registry import benchmark as named
+    from lookless.evaluation.judging import agreement, open_judge
+    from lookless.evaluation.score import score_predictions
+    from lookless.grading.judge import judged
+
+    source = named(benchmark)
+    examiner = None
+    if judge is not None:
+        kept = predictions.with_suffix(".judge.jsonl")
+        asked = open_judge(judge, judge_model, kept, os.environ.get("JUDGE_API_KEY"))
+        examiner = judged(source.grade, asked)
+    place = download(source) if data is None else data
+    found = score_predictions(source, place, predictions, is_partial=partial, examiner=examiner)
+    shown = found.result | ({"judge": agreement(found.compared)} if judge else {})
+    print(json.dumps(shown, indent=1))
+
+
+@app.command(
+    epilog="Examples:  \n`lookless compare runs/before runs/after`  \n"
+    "`lookless compare runs/before runs/after --ignore versions --margin 0.02`"
+)
+def compare(
+    first: Annotated[Path, typer.Argument(help="Folder of `lookless eval`, or of several.")],
+    second: Annotated[Path, typer.Argument(help="Folder that is compared with it.")],
+    margin: Annotated[
+        float, typer.Option(min=0, max=1, help="Loss of accuracy that would not matter.")
+    ] = 0.01,
+    ignore: Annotated[
+        list[str] | None,
+        typer.Option(help="Part of the protocol that may differ: versions, limits.max_looks, ..."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead.")] = False,
+) -> None:
+    """Compare two runs example by example; refuses runs with different protocols."""
+    import json
+
+    from lookless.evaluation.compare import compare as compared
+    from lookless.report.terminal import comparisons_table
+
+    rows = compared(first, second, margin, ignore or [])
+    if as_json:
+        print(json.dumps(rows, indent=1))
+        return
+    named = [(f"{row['benchmark']}, {row['mode']}", row) for row in rows]
+    console.print(comparisons_table(f"{second} - {first}", named))
+
+
+@app.command(epilog="Examples:  \n`lookless benchmarks`  \n`lookless benchmarks vstar`")
+def benchmarks(
+    name: Annotated[str | None, typer.Argument(help="Tell more about this one.")] = None,
+) -> None:
+    """List the benchmarks: size, where to get them, licence."""
+    from lookless.benchmarks.registry import BENCHMARKS, benchmark
+    from lookless.report.terminal import benchmarks_table
+
+    if name is None:
+        console.print(benchmarks_table(BENCHMARKS))
+        return
+    one = benchmark(name)
+    counts = ", ".join(f"{family or 'all'} {count}" for family, count in one.counts.items())
+    facts = {
+        "title": one.title,
+        "about": one.about,
+        "get it": one.home,
+        "files": ", ".join(one.files),
+        "licence": one.licence,
+        "questions": counts or "any number",
+        "independent": f"each {one.clusters}",
+    }
+    for key, value in facts.items():
+        console.print(f"[bold]{key:<12}[/bold]", end="")
+        console.print(value, markup=False, soft_wrap=True, highlight=False)
+
+
 @app.command(epilog="Example:  \n`lookless report runs/demo`")
-def report(run: Annotated[Path, typer.Argument(help="Folder that `lookless demo` wrote.")]) -> None:
-    """Write a demo run's HTML report again from its records."""
+def report(
+    run: Annotated[Path, typer.Argument(help="Folder of `lookless demo` or `lookless eval`.")],
+) -> None:
+    """Write a run's HTML report again from its records."""
     from lookless.report.html import write_report
 
     console.print(f"report: {write_report(run)}", markup=False, soft_wrap=True)

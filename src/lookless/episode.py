@@ -91,6 +91,13 @@ class Question:
     """All accepted answers, `answer` among them, where the data has several."""
     cluster: str = ""
     """Questions of one cluster are not independent: permutations of one, or about one image."""
+    region: Box | None = None
+    """What the model is shown first, in source pixels; None: all of the image."""
+
+    @property
+    def unit(self) -> str:
+        """Return what statistics take as independent: the cluster, or else the question itself."""
+        return self.cluster or self.id
 
 
 @dataclass(frozen=True, slots=True)

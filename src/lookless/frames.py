@@ -6,6 +6,7 @@ are carried by the type and never guessed from the size of the numbers.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -88,6 +89,33 @@ class Box:
             min(self.bottom, other.bottom),
             self.frame,
         )
+
+    def grown(self, by: float) -> "Box":
+        """Return the box that reaches `by` further on each side.
+
+        Example:
+            >>> Box(10, 20, 30, 40, Frame.SOURCE).grown(5).coordinates
+            (5, 15, 35, 45)
+        """
+        return Box(self.left - by, self.top - by, self.right + by, self.bottom + by, self.frame)
+
+
+def surroundings(boxes: Sequence[Box]) -> Box:
+    """Return what holds all boxes, with a margin on each side of half its longer side.
+
+    Example:
+        >>> one, other = Box(10, 0, 20, 4, Frame.SOURCE), Box(14, 2, 30, 10, Frame.SOURCE)
+        >>> surroundings([one, other]).coordinates
+        (0.0, -10.0, 40.0, 20.0)
+    """
+    around = Box(
+        min(box.left for box in boxes),
+        min(box.top for box in boxes),
+        max(box.right for box in boxes),
+        max(box.bottom for box in boxes),
+        boxes[0].frame,
+    )
+    return around.grown(max(around.width, around.height) / 2)
 
 
 @dataclass(frozen=True, slots=True)

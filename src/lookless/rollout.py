@@ -136,7 +136,8 @@ def check_faults(rollouts: Sequence[Rollout]) -> None:
 def _begin(policy: Policy, question: Question, mode: Mode, sources: SourceCache) -> _Episode:
     chat = policy.chat
     source = sources.get(question.image)
-    view = source.full_view(chat.budget)
+    region = question.region
+    view = source.full_view(chat.budget) if region is None else source.view(region, chat.budget)
     prefix = chat.prefix(view, question.text, mode)
     rest = chat.instruction(mode)
     overview = Picture(source, view)

@@ -31,11 +31,6 @@ class Graded:
     sample: int = 0
     """Which of several answers to the same question."""
 
-    @property
-    def cluster(self) -> str:
-        """Return what the answer is not independent of."""
-        return self.question.cluster or self.question.id
-
 
 @dataclass(frozen=True, slots=True)
 class Metric:
@@ -81,12 +76,14 @@ class Benchmark:
     load: Callable[[Files], Iterator[Entry]]
     grade: Grader
     score: Score
+    on_hub: tuple[str, ...] = ()
+    """Patterns of what to download, if that is more than the first of `files`."""
 
 
 def share(name: str, graded: Sequence[Graded]) -> Metric:
     """Return the mean grade; its interval is Wilson's, or that of clusters where there are any."""
     values = [one.verdict.grade for one in graded]
-    clusters = [one.cluster for one in graded]
+    clusters = [one.question.unit for one in graded]
     low, high = mean_interval(values, clusters)
     value = sum(values) / len(values) if values else None
     return Metric(name, value, low, high, _questions(graded), len(set(clusters)))
@@ -112,7 +109,7 @@ def of_sums(
         columns_NK: K numbers for each answer, to be added up.
         statistic: From sums (R, K) to values (R,); NaN where it is undefined.
     """
-    clusters = [one.cluster for one in graded]
+    clusters = [one.question.unit for one in graded]
     value = float(statistic(columns_NK.sum(0, keepdims=True))[0]) if graded else float("nan")
     low, high = bootstrap_interval(columns_NK, clusters, statistic)
     n = _questions(graded)

@@ -75,10 +75,10 @@ def _circles(graded: Sequence[Graded]) -> list[Graded]:
     """Return one answer for each question, as right as the worst of its copies."""
     worst: dict[tuple[str, int], Graded] = {}
     for one in graded:
-        key = one.cluster, one.sample
+        key = one.question.unit, one.sample
         if key not in worst or one.verdict.grade < worst[key].verdict.grade:
             worst[key] = one
-    return [replace(one, question=replace(one.question, id=one.cluster)) for one in worst.values()]
+    return [replace(one, question=replace(one.question, id=one.question.unit)) for one in worst.values()]
 
 
 BENCHMARK = Benchmark(

@@ -22,6 +22,9 @@ class Dialect(Protocol):
     def end_id(self) -> int:
         """Return the id that ends a turn."""
 
+    def encode(self, text: str) -> list[int]:
+        """Return the ids of a text."""
+
     def prefix(self, view: View, question: str, mode: Mode) -> list[int]:
         """Return system + image + question, which all modes share but `TOOLFREE`."""
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from lookless.episode import Question, Rollout, StopReason
-from lookless.grading.verdict import UNPARSED, Grader, Verdict
+from lookless.grading.verdict import UNPARSED, Examiner, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +27,6 @@ class Answered:
         """Whether the infrastructure failed; such a rollout counts for nothing."""
         return self.rollout.stop is StopReason.FAULT
 
-    @property
-    def cluster(self) -> str:
-        """Return what the question is not independent of; its image if the data says nothing."""
-        return self.question.cluster or str(self.question.image)
-
 
 def prediction(rollout: Rollout) -> str | None:
     """Return the model's last turn as it said it; None if it never came to an answer."""
@@ -40,7 +35,7 @@ def prediction(rollout: Rollout) -> str | None:
     return rollout.turns[-1].text
 
 
-def verdict_on(question: Question, rollout: Rollout, grader: Grader) -> Verdict | None:
+def verdict_on(question: Question, rollout: Rollout, grader: Examiner) -> Verdict | None:
     """Return the verdict on a rollout.
 
     One that ended before an answer is unparsed; one that failed has no verdict.

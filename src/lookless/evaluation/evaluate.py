@@ -1,11 +1,12 @@
 """Answering questions with one policy, in batches."""
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from lookless.episode import Mode, Question, Rollout, StopReason, Turn
 from lookless.errors import ImageError
 from lookless.evaluation.answered import Answered, verdict_on
-from lookless.grading.verdict import Grader
+from lookless.grading.verdict import Examiner, Verdict
 from lookless.images import SourceCache
 from lookless.policies.policy import Policy
 from lookless.rollout import Limits, check_faults, rollout
@@ -17,7 +18,7 @@ def evaluate(
     mode: Mode,
     sources: SourceCache,
     limits: Limits,
-    grader: Grader,
+    grader: Examiner,
     batch: int = 96,
     progress: Callable[[int], None] = lambda done: None,
 ) -> list[Answered]:
@@ -52,22 +53,33 @@ def answer_batch(
     mode: Mode,
     sources: SourceCache,
     limits: Limits,
-    grader: Grader,
+    grader: Examiner,
+    threads: int = 1,
 ) -> list[Answered]:
     """Return the answer to each (question, sample), in order; all run as one batch.
 
-    An image that cannot be opened is a fault of its own questions only.
+    An image that cannot be opened is a fault of its own questions only. Answers are graded by so
+    many threads, which pays if the grader waits for a judge.
     """
     try:
         rollouts = rollout(policy, [(question, mode) for question, _ in asked], sources, limits)
     except ImageError as error:
         if len(asked) > 1:
-            parts = [answer_batch(policy, [a], mode, sources, limits, grader) for a in asked]
+            parts = [
+                answer_batch(policy, [a], mode, sources, limits, grader, threads) for a in asked
+            ]
             return [one for part in parts for one in part]
         rollouts = [_failed(asked[0][0], mode, str(error))]
+    questions = [question for question, _ in asked]
+
+    def verdict(question: Question, done: Rollout) -> Verdict | None:
+        return verdict_on(question, done, grader)
+
+    with ThreadPoolExecutor(threads) as pool:
+        verdicts = list(pool.map(verdict, questions, rollouts))
     return [
-        Answered(question, done, verdict_on(question, done, grader), sample)
-        for (question, sample), done in zip(asked, rollouts, strict=True)
+        Answered(question, done, found, sample)
+        for (question, sample), done, found in zip(asked, rollouts, verdicts, strict=True)
     ]
 
 

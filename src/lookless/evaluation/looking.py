@@ -16,7 +16,7 @@ from lookless.evaluation.answered import Answered
 from lookless.evaluation.summary import agreement
 from lookless.frames import Box
 from lookless.necessity import Estimator, Necessity
-from lookless.statistics.intervals import bootstrap_interval
+from lookless.statistics.intervals import bootstrap_interval, bounded_mean_interval
 
 Modes = Mapping[str, Sequence[Answered]]
 """The answers of each mode, by the names never, always, adaptive, toolfree and oracle."""
@@ -46,7 +46,7 @@ def gain_and_harm(without: Sequence[Answered], with_looks: Sequence[Answered]) -
     rise, fall = np.maximum(after - before, 0.0), np.maximum(before - after, 0.0)
     columns = np.stack([rise * called, rise * ~called, fall * called, fall * ~called], axis=1)
     ones = np.ones((len(pairs), 1))
-    clusters = [a.cluster for a, _ in pairs]
+    clusters = [a.question.unit for a, _ in pairs]
     result: dict[str, Any] = {"n": len(pairs), "difference": _mean(after - before)}
     for k, name in enumerate(TERMS):
         part = np.concatenate([columns[:, k : k + 1], ones], axis=1)
@@ -235,7 +235,7 @@ def above_mixture(modes: Modes) -> dict[str, Any] | None:
     value = float(gain(columns_NK.sum(0, keepdims=True))[0])
     if np.isnan(value):
         return None
-    low, high = bootstrap_interval(columns_NK, [a.cluster for a in rows[0]], gain)
+    low, high = bootstrap_interval(columns_NK, [a.question.unit for a in rows[0]], gain)
     return {"n": len(rows[0]), "value": value, "ci": [low, high]}
 
 
@@ -275,8 +275,6 @@ def _difference(
     rows: Sequence[Answered], before: Sequence[float], after: Sequence[float]
 ) -> dict[str, Any]:
     """Return the mean paired difference with its interval."""
-    if not rows:
-        return {"value": None, "ci": [0.0, 0.0]}
-    columns = np.stack([np.subtract(after, before), np.ones(len(rows))], axis=1)
-    low, high = bootstrap_interval(columns, [a.cluster for a in rows], _ratio)
-    return {"value": _mean(columns[:, 0]), "ci": [low, high]}
+    differences = [b - a for a, b in zip(before, after, strict=True)]
+    low, high = bounded_mean_interval(differences, [a.question.unit for a in rows], lowest=-1.0)
+    return {"value": _mean(differences), "ci": [low, high]}

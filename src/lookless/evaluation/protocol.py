@@ -22,7 +22,16 @@ def protocol_hash(questions: Sequence[Question], settings: Mapping[str, Any]) ->
     files = {q.image for q in questions}
     images = {file: _content(file) for file in files}
     asked = [[q.id, q.text, q.answer, q.needs_look, images[q.image]] for q in questions]
-    text = json.dumps([asked, settings], sort_keys=True, default=str)
+    return _digits([asked, settings])
+
+
+def hash_of(protocol: Mapping[str, Any]) -> str:
+    """Return 12 hex digits for a protocol that is written down as a whole."""
+    return _digits(protocol)
+
+
+def _digits(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
@@ -31,13 +40,13 @@ def _content(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def dialect_settings(chat: Dialect, modes: Sequence[Mode]) -> dict[str, Any]:
-    """Return what a model's dialect contributes: prompts by mode, pixel budget, frame."""
+def dialect_settings(chat: Dialect, modes: Mapping[str, Mode]) -> dict[str, Any]:
+    """Return what a model's dialect contributes: prompts by name, pixel budget, frame."""
     side = chat.budget.factor
     view = View(Box(0, 0, side, side, Frame.SOURCE), side, side)
     prompts = {
-        mode.value: chat.decode([*chat.prefix(view, QUESTION, mode), *chat.instruction(mode)])
-        for mode in modes
+        name: chat.decode([*chat.prefix(view, QUESTION, mode), *chat.instruction(mode)])
+        for name, mode in modes.items()
     }
     return {
         "prompts": prompts,

@@ -1,6 +1,6 @@
 """Answers as JSON records on disk: every table and figure can be made from them again."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ def question_record(question: Question) -> Record:
         "options": list(question.options),
         "references": list(question.references),
         "cluster": question.cluster,
+        "region": question.region and list(question.region.coordinates),
     }
 
 
@@ -42,11 +43,12 @@ def question_of(record: Mapping[str, Any]) -> Question:
         kind=record["kind"],
         needs_look=record["needs_look"],
         detail_px=record["detail_px"],
-        boxes=tuple(Box(*box, Frame.SOURCE) for box in record["boxes"]),
+        boxes=tuple(_box(box) for box in record["boxes"]),
         choices=record["choices"],
         options=tuple(record["options"]),
         references=tuple(record["references"]),
         cluster=record["cluster"],
+        region=record["region"] and _box(record["region"]),
     )
 
 
@@ -81,8 +83,7 @@ def rollout_record(r: Rollout) -> Record:
 def views_of(record: Mapping[str, Any]) -> tuple[View, ...]:
     """Return the views of a rollout's record."""
     return tuple(
-        View(Box(*view["region"], Frame.SOURCE), view["width_px"], view["height_px"])
-        for view in record["views"]
+        View(_box(view["region"]), view["width_px"], view["height_px"]) for view in record["views"]
     )
 
 
@@ -92,7 +93,7 @@ def looks_of(record: Mapping[str, Any]) -> tuple[Look, ...]:
         Look(
             LookOutcome(look["outcome"]),
             look["image"],
-            look["box"] and Box(*look["box"], Frame(look["frame"])),
+            look["box"] and _box(look["box"], Frame(look["frame"])),
             look["view"],
         )
         for look in record["looks"]
@@ -141,3 +142,8 @@ def answered_of(record: Mapping[str, Any]) -> Answered:
         None if grade is None else Verdict(record["answer"], grade),
         record["sample"],
     )
+
+
+def _box(coordinates: Sequence[float], frame: Frame = Frame.SOURCE) -> Box:
+    left, top, right, bottom = coordinates
+    return Box(left, top, right, bottom, frame)

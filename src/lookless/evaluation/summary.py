@@ -71,7 +71,7 @@ def agreement(looked: Sequence[bool], needed: Sequence[bool]) -> dict[str, Any]:
 
 
 def _clusters(answered: Sequence[Answered]) -> list[str]:
-    return [a.cluster for a in answered]
+    return [a.question.unit for a in answered]
 
 
 def _mean(values: Sequence[float]) -> float | None:

@@ -17,7 +17,7 @@ from lookless.chat.toolcall import without_thinking
 from lookless.episode import Question
 from lookless.errors import DataError
 from lookless.grading.extraction import final_answer
-from lookless.grading.verdict import UNPARSED, Grader, Verdict
+from lookless.grading.verdict import UNPARSED, Examiner, Grader, Verdict
 
 _START = b'{"key": "'
 _PROMPT = """\
@@ -117,7 +117,7 @@ def decision(reply: str) -> bool | None:
     return {"correct": True, "incorrect": False}.get(word)
 
 
-def judged(grader: Grader, judge: Judge) -> Callable[[Question, str], Verdict | None]:
+def judged(grader: Grader, judge: Judge) -> Examiner:
     """Return a grader whose grades are the judge's; None where the judge is undecided.
 
     What was read as the answer stays the rules' reading; where they could read nothing but the

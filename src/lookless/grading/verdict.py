@@ -25,3 +25,6 @@ UNPARSED = Verdict(None, 0.0)
 
 Grader = Callable[[Question, str], Verdict]
 """Takes the question and a model's raw text, thinking and tags included."""
+
+Examiner = Callable[[Question, str], Verdict | None]
+"""A grader, or one that cannot always decide."""

@@ -5,6 +5,7 @@ policy serves evaluation, not training. The server is sent the whole conversatio
 """
 
 import base64
+import copy
 import io
 import json
 import time
@@ -89,6 +90,28 @@ class OpenAIPolicy:
         self._key = api_key
         self._client = _client(base_url, api_key, timeout_s, retries)
         self.model = self._only_model() if model is None else model
+
+    def seeded(self, seed: int) -> "OpenAIPolicy":
+        """Return the same policy as if made with another seed; both share their connections."""
+        other = copy.copy(self)
+        other.seed, other.asked = seed, Counter()
+        return other
+
+    def reply(self, prompt: str, max_tokens: int = 1024) -> str:
+        """Return the answer to a text alone, such as what a judge is asked.
+
+        Raises:
+            openai.OpenAIError: If the request fails for good.
+            ValueError: If the answer is not JSON, or holds no text.
+        """
+        completion = self.complete([{"role": "user", "content": prompt}], max_tokens, self.seed)
+        try:
+            said = completion.choices[0].message.content
+        except (AttributeError, LookupError, TypeError):
+            said = None
+        if not isinstance(said, str):
+            raise ValueError(f"{self.server}: must answer with a text, got none")
+        return said
 
     def start(self, prompts: Sequence[Prompt]) -> "OpenAISession":
         """Begin a batch of rollouts; nothing is sent yet."""

@@ -1,9 +1,15 @@
 """A policy that plays a script: for tests, baselines and demonstrations."""
 
+import json
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from string import ascii_uppercase
 
-from lookless.chat.chatml import ChatML
+from lookless.chat.dialect import Dialect
+from lookless.episode import Mode
+from lookless.frames import surroundings
+from lookless.ops import zoom_in
 from lookless.policies.policy import Observation, Prompt, Sampled
 
 Script = Callable[[Prompt, int], str]
@@ -14,7 +20,7 @@ Script = Callable[[Prompt, int], str]
 class ScriptedPolicy:
     """Says what a function tells it to say; every token gets log-probability 0."""
 
-    chat: ChatML
+    chat: Dialect
     script: Script
 
     def start(self, prompts: Sequence[Prompt]) -> "ScriptedSession":
@@ -43,3 +49,46 @@ class ScriptedSession:
             kept = tuple(ids[:max_tokens])
             sampled[row] = Sampled(kept, (0.0,) * len(kept), len(kept) == len(ids))
         return sampled
+
+
+def gold(chat: Dialect) -> Script:
+    """Return a script that knows the answer, for checking everything around a model.
+
+    It looks first where it must and, if it may, where a look is known to be needed: at the evidence
+    if that is known, else at the middle of the image.
+    """
+
+    def script(prompt: Prompt, turn: int) -> str:
+        asked = prompt.question
+        wants = {Mode.FORCED: True, Mode.ADAPTIVE: asked.needs_look is True}
+        if turn > 0 or not wants.get(prompt.mode, False):
+            return f"\\boxed{{{asked.answer}}}"
+        view = prompt.overview.view
+        whole = view.region
+        middle = whole.grown(-min(whole.width, whole.height) / 4)
+        part = surroundings(asked.boxes) if asked.boxes else middle
+        box = view.from_source(part.intersection(whole), chat.frame)
+        call = {"name": zoom_in.NAME, "arguments": {"bbox_2d": list(box.coordinates)}}
+        return f"<tool_call>{json.dumps(call)}</tool_call>"
+
+    return script
+
+
+def chance(chat: Dialect) -> Script:
+    """Return a script that picks an option at random, always the same one of the same question.
+
+    It never looks. Questions without options it leaves without an answer.
+    """
+
+    def script(prompt: Prompt, turn: int) -> str:
+        asked = prompt.question
+        if not asked.options:
+            return "I do not know."
+        letter = ascii_uppercase[zlib.crc32(asked.id.encode()) % len(asked.options)]
+        return f"\\boxed{{{letter}}}"
+
+    return script
+
+
+SCRIPTS: dict[str, Callable[[Dialect], Script]] = {"gold": gold, "chance": chance}
+"""Scripts by the names that the command line knows."""

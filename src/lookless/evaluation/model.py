@@ -1,0 +1,134 @@
+"""What can be evaluated: a checkpoint folder, a chat server, or a script, by one name."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from lookless.chat.dialect import Dialect
+from lookless.chat.remote import RemoteChat
+from lookless.errors import ConfigError
+from lookless.frames import Frame
+from lookless.policies.policy import Policy
+from lookless.policies.scripted import SCRIPTS, ScriptedPolicy
+from lookless.rollout import Limits
+
+TINY_LIMITS = Limits(max_looks=2, max_turn_tokens=72)
+"""What the embedded VLM was trained with."""
+LARGE_LIMITS = Limits(max_looks=3, max_turn_tokens=1024, max_context=32_768)
+SCRIPTED = "scripted:"
+_EDGE_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Server:
+    """How a chat server is asked."""
+
+    model: str | None = None
+    """Name on the server; None for the only one that it has."""
+    frame: Frame = Frame.PERMILLE
+    """What the model writes boxes in."""
+    concurrency: int = 8
+    api_key: str | None = None
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model that can be asked."""
+
+    name: str
+    """As results call it."""
+    identity: str
+    """Tells distinct models apart, as well as that can be known from outside."""
+    chat: Dialect
+    policy: Callable[[int], Policy]
+    """Returns the model with a seed of its sampling."""
+    limits: Limits
+    """Of an episode, unless others are asked for."""
+    batch: int
+    """Questions under way at once, unless another number is asked for."""
+
+
+def open_model(spec: str, temperature: float, server: Server | None = None) -> Model:
+    """Return the model that a name stands for.
+
+    Args:
+        spec: `http://host:8000/v1` of a chat server, `scripted:gold`, `scripted:chance`, or else
+            a checkpoint folder.
+        temperature: 0 is greedy.
+        server: How a server is asked; for no other kind of model.
+
+    Raises:
+        ConfigError: If a name or setting does not fit.
+        CheckpointError: If the folder is no checkpoint.
+        PolicyError: If a server has to be asked for its model and does not say.
+    """
+    if spec.startswith(("http://", "https://")):
+        return _served(spec, temperature, server or Server())
+    if spec.startswith(SCRIPTED):
+        return _scripted(spec)
+    return _checkpoint(Path(spec), temperature)
+
+
+def _served(url: str, temperature: float, server: Server) -> Model:
+    from lookless.policies.openai import OpenAIPolicy
+
+    chat = RemoteChat(server.frame)
+    policy = OpenAIPolicy(
+        url,
+        server.model,
+        chat,
+        temperature=temperature,
+        concurrency=server.concurrency,
+        api_key=server.api_key,
+    )
+    name = f"{policy.model} at {policy.server}"
+    return Model(name, name, chat, policy.seeded, LARGE_LIMITS, batch=4 * server.concurrency)
+
+
+def _scripted(spec: str) -> Model:
+    name = spec.removeprefix(SCRIPTED)
+    if name not in SCRIPTS:
+        raise ConfigError(
+            f"script must be one of {', '.join(SCRIPTS)}, got {name!r}; "
+            f"say for instance {SCRIPTED}gold"
+        )
+    chat = RemoteChat()
+    policy = ScriptedPolicy(chat, SCRIPTS[name](chat))
+    return Model(spec, spec, chat, lambda seed: policy, LARGE_LIMITS, batch=96)
+
+
+def _checkpoint(folder: Path, temperature: float) -> Model:
+    if not folder.is_dir():
+        raise ConfigError(
+            f"model must be a checkpoint folder, http(s)://.../v1, or {SCRIPTED}NAME, got "
+            f"{str(folder)!r}; check the path"
+        )
+    from lookless.policies.hf import HfPolicy
+    from lookless.vlm import VLM
+
+    vlm = VLM.load(folder)
+    return Model(
+        str(folder),
+        fingerprint(folder),
+        vlm.chat,
+        lambda seed: HfPolicy(vlm, temperature, seed),
+        TINY_LIMITS,
+        batch=96,
+    )
+
+
+def fingerprint(folder: Path) -> str:
+    """Return 12 hex digits that change with a checkpoint's files, however large they are.
+
+    They stand for the names, the sizes, and the first and last megabyte of every file.
+    """
+    found = hashlib.sha256()
+    for file in sorted(folder.iterdir()):
+        if file.is_file():
+            size = file.stat().st_size
+            with file.open("rb") as stream:
+                found.update(f"{file.name} {size} ".encode() + stream.read(_EDGE_BYTES))
+                stream.seek(max(size - _EDGE_BYTES, 0))
+                found.update(stream.read(_EDGE_BYTES))
+    return found.hexdigest()[:12]

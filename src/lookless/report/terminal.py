@@ -1,0 +1,197 @@
+"""Results as tables for the terminal."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.table import Table
+
+from lookless.benchmarks.benchmark import Benchmark
+from lookless.report.figures import NOTHING
+
+Record = Mapping[str, Any]
+
+
+def table(title: str, name: str, columns: Sequence[str]) -> Table:
+    """Return an empty table: a column of names, and columns of numbers."""
+    made = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    made.add_column(name, no_wrap=True)
+    for column in columns:
+        made.add_column(column, justify="right", no_wrap=True)
+    return made
+
+
+def percent(value: float | None, digits: int = 1, *, sign: bool = False) -> str:
+    """Return a share in percent, a dash for None.
+
+    Example:
+        >>> percent(0.944), percent(0.02, sign=True)
+        ('94.4', '+2.0')
+    """
+    return NOTHING if value is None else f"{100 * value:{'+' if sign else ''}.{digits}f}"
+
+
+def span(ends: Sequence[float], *, sign: bool = False) -> str:
+    """Return an interval of shares in percent.
+
+    Example:
+        >>> span([0.5, 0.625]), span([-0.01, 0.02], sign=True)
+        ('50.0-62.5', '-1.0..+2.0')
+    """
+    return (".." if sign else "-").join(percent(end, sign=sign) for end in ends)
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    """Return a number, a dash for None."""
+    return NOTHING if value is None else f"{value:z.{digits}f}"
+
+
+def p_value(p: float) -> str:
+    """Return a p-value with as many digits as mean something.
+
+    Example:
+        >>> p_value(0.04321), p_value(0.00012)
+        ('0.043', '<0.001')
+    """
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def demo_table(results: Record) -> Table:
+    """Return the demo's table."""
+    made = table(
+        f"LookWorld test, n = {results['n']}, {results['oracle_look_rate']:.1%} need a look",
+        "policy",
+        (
+            "accuracy\n%",
+            "95 % CI\n%",
+            "look\nrate %",
+            "looks",
+            "visual\ntokens",
+            "s per\nsample",
+            "MCC",
+        ),
+    )
+    for name, row in results["policies"].items():
+        made.add_row(
+            name,
+            percent(row["accuracy"]),
+            span(row["accuracy_ci"]),
+            percent(row["look_rate"]),
+            number(row["looks_per_sample"]),
+            number(row["visual_tokens_per_sample"], 0),
+            number(row["seconds_per_sample"], 3),
+            number(row["necessity"] and row["necessity"]["mcc"]),
+        )
+    return made
+
+
+def modes_tables(results: Record) -> list[Table]:
+    """Return the tables of an evaluation: what came of each mode, and what it cost."""
+    modes = results["modes"]
+    n = results["questions"]
+    kind = "" if results["is_complete"] else ", not the full official set"
+    accuracy = table(
+        f"{results['title']}, {n} questions{kind}",
+        "mode",
+        (
+            "accuracy\n%",
+            "95 % CI\n%",
+            "look\nrate %",
+            "looks",
+            "un-\nparsed",
+            "un-\ndecided",
+            "failed",
+            "MCC",
+        ),
+    )
+    costs = table(
+        "Costs per sample",
+        "mode",
+        (
+            "visual\ntokens",
+            "generated\ntokens",
+            "seconds",
+            "latency s\nmedian",
+            "latency s\n90 %",
+            "tried to\nlook %",
+        ),
+    )
+    for name, row in modes.items():
+        accuracy.add_row(
+            name,
+            percent(row["accuracy"]),
+            span(row["accuracy_ci"]),
+            percent(row["look_rate"]),
+            number(row["looks_per_sample"]),
+            str(row["unparsed"]),
+            str(row["undecided"] - row["failed"]),
+            str(row["failed"]),
+            number(row["necessity"] and row["necessity"]["mcc"]),
+        )
+        latency = row["latency_s"] or {}
+        costs.add_row(
+            name,
+            number(row["visual_tokens_per_sample"], 0),
+            number(row["generated_tokens_per_sample"], 1),
+            number(row["seconds_per_sample"], 3),
+            number(latency.get("median")),
+            number(latency.get("p90")),
+            percent(row["attempted_look_rate"]),
+        )
+    return [accuracy, metrics_table(modes), costs]
+
+
+def metrics_table(modes: Record) -> Table:
+    """Return the official metrics, one line each, of all modes."""
+    made = table("Official metrics, %", "metric", [*modes, "n"])
+    values = {
+        mode: {metric["name"]: metric for metric in row["metrics"]} for mode, row in modes.items()
+    }
+    for name in dict.fromkeys(name for metrics in values.values() for name in metrics):
+        found = [metrics.get(name) for metrics in values.values()]
+        count = next(metric["n"] for metric in found if metric)
+        made.add_row(name, *(percent(m["value"] if m else None) for m in found), str(count))
+    return made
+
+
+def comparisons_table(title: str, rows: Sequence[tuple[str, Record]]) -> Table:
+    """Return differences between modes or runs, each with its name."""
+    made = table(
+        title,
+        "",
+        (
+            "difference\npoints",
+            "95 % CI\npoints",
+            "p\n(Holm)",
+            "n",
+            "could\nshow",
+            "not worse\nby margin",
+            "looks\nsaved %",
+        ),
+    )
+    for name, row in rows:
+        inferiority = row["non_inferiority"]
+        said = "yes" if inferiority["is_shown"] else "not shown"
+        made.add_row(
+            name,
+            percent(row["difference"], sign=True),
+            span([row["low"], row["high"]], sign=True),
+            p_value(row["p_holm"]),
+            str(row["n"]),
+            percent(row["detectable"]),
+            f"{percent(inferiority['margin'])}: {said}",
+            percent(row["looks_saved"], 0),
+        )
+    return made
+
+
+def benchmarks_table(benchmarks: Mapping[str, Benchmark]) -> Table:
+    """Return what benchmarks there are."""
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    for column in ("name", "questions", "where to get it", "licence"):
+        made.add_column(column, justify="right" if column == "questions" else "left",
+                        overflow="fold")  # fmt: skip
+    for name, one in benchmarks.items():
+        count = str(sum(one.counts.values())) if one.counts else "any"
+        made.add_row(name, count, one.home, one.licence)
+    return made

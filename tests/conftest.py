@@ -1,6 +1,6 @@
 import copy
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 from PIL import Image, ImageDraw
@@ -10,6 +10,7 @@ from lookless.episode import Question
 from lookless.images import SourceCache
 from lookless.lookworld.base import new_base
 from lookless.vlm import VLM, ImageFeatures
+from served import Server, serving
 
 MakeQuestion = Callable[..., Question]
 
@@ -29,6 +30,12 @@ def own_vlm(vlm: VLM) -> VLM:
 @pytest.fixture(scope="session")
 def chat(vlm: VLM) -> ChatML:
     return vlm.chat
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with serving() as played:
+        yield played
 
 
 @pytest.fixture

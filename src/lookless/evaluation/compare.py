@@ -163,7 +163,8 @@ def _parts(first: Any, second: Any) -> str:
     """
     if not (isinstance(first, str) and isinstance(second, str)):
         return f"{first!r} and {second!r}"
-    same = next((k for k, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), 0)
+    pairs = enumerate(zip(first, second, strict=False))
+    same = next((k for k, (a, b) in pairs if a != b), min(len(first), len(second)))
     start = max(same - 10, 0) if max(len(first), len(second)) > _SHOWN_CHARS else 0
     shown = []
     for text in (first, second):

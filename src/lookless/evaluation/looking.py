@@ -26,8 +26,10 @@ HIT = 0.5
 """Share of the evidence that crops must hold to have found it."""
 
 
-def gain_and_harm(without: Sequence[Answered], with_looks: Sequence[Answered]) -> dict[str, Any]:
-    """Return where the difference in accuracy between two modes comes from.
+def gain_and_harm(
+    without: Sequence[Answered], with_looks: Sequence[Answered]
+) -> dict[str, Any] | None:
+    """Return where the difference between two modes comes from; None if they share no question.
 
     The four terms add up to the difference: gain and harm of answers that looked (`call_`), and of
     those that did not, which only the mention of the operation can have changed (`schema_`).
@@ -40,6 +42,8 @@ def gain_and_harm(without: Sequence[Answered], with_looks: Sequence[Answered]) -
     factors are given for grades of 0 and 1 only.
     """
     pairs = list(zip(*_paired(without, with_looks), strict=True))
+    if not pairs:
+        return None
     before = np.array([_grade(a) for a, _ in pairs])
     after = np.array([_grade(b) for _, b in pairs])
     called = np.array([b.rollout.is_used for _, b in pairs], dtype=bool)
@@ -50,7 +54,7 @@ def gain_and_harm(without: Sequence[Answered], with_looks: Sequence[Answered]) -
     result: dict[str, Any] = {"n": len(pairs), "difference": _mean(after - before)}
     for k, name in enumerate(TERMS):
         part = np.concatenate([columns[:, k : k + 1], ones], axis=1)
-        interval = bootstrap_interval(part, clusters, _ratio) if pairs else (0.0, 0.0)
+        interval = bootstrap_interval(part, clusters, _ratio)
         result[name] = {"value": _mean(columns[:, k]), "ci": list(interval)}
     total = sum(result[n]["value"] * s for n, s in zip(TERMS, (1, 1, -1, -1), strict=True))
     result["residual"] = result["difference"] - total

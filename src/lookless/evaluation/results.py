@@ -114,10 +114,11 @@ def looking(modes: Modes) -> dict[str, Any]:
     has = modes.keys()
     found: dict[str, Any] = {
         "gain_and_harm": {
-            f"{with_looks} against {without}": gain_and_harm(modes[without], modes[with_looks])
+            f"{with_looks} against {without}": terms
             for with_looks in ("adaptive", "always")
             for without in ("toolfree", "never")
             if {without, with_looks} <= has
+            and (terms := gain_and_harm(modes[without], modes[with_looks])) is not None
         },
         "coverage": {
             name: row

@@ -1,0 +1,280 @@
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evaluation.asked import Interrupted, Watched, evaluated, lines, untimed, world
+from lookless.errors import ConfigError, LooklessError, PolicyError, RunError
+from lookless.evaluation.run import Keys
+from lookless.runs import read_config
+from served import Body, Reply, Server, said, wrong
+
+MODES = ("toolfree", "never", "always", "adaptive", "oracle")
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return world(tmp_path_factory.mktemp("world"))
+
+
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Path:
+    """Return the folder of an uninterrupted run; tests must not change it."""
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    evaluated(out, data, modes=MODES, audit=5)
+    return out
+
+
+def results(out: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((out / "results.json").read_text())
+    return found
+
+
+def test_a_model_that_knows_everything_gets_everything_right(whole: Path, data: Path) -> None:
+    found = results(whole)
+    needs = [row["needs_look"] for row in lines(data / "questions.jsonl")]
+    rates = {"toolfree": 0, "never": 0, "always": 1, "adaptive": sum(needs) / 8, "oracle": 0}
+    for mode, row in found["modes"].items():
+        assert row["accuracy"] == 1.0
+        assert row["look_rate"] == rates[mode]
+        assert (row["unparsed"], row["failed"], row["undecided"]) == (0, 0, 0)
+        assert row["metrics"][0]["name"] == "accuracy"
+        assert row["metrics"][0]["value"] == 1.0
+    assert 0 < rates["adaptive"] < 1
+    assert found["looking"]["decision"]["known"]["mcc"] == 1.0
+    assert found["questions"] == 8
+    assert found["is_complete"] is False  # LookWorld has no fixed size
+
+
+def test_every_answer_is_a_line_with_all_that_the_tables_need(whole: Path) -> None:
+    rows = lines(whole / "samples.jsonl")
+    assert len(rows) == 5 * 8
+    keys = {(row["mode"], row["question"]["id"], row["sample"]) for row in rows}
+    assert len(keys) == len(rows)
+    oracle = next(row for row in rows if row["mode"] == "oracle")
+    left, top, right, bottom = oracle["question"]["boxes"][0]
+    shown = oracle["rollout"]["views"][0]["region"]
+    assert shown[0] <= left < right <= shown[2]
+    assert shown[1] <= top < bottom <= shown[3]
+
+
+def test_audit_asks_again_with_other_crops(whole: Path) -> None:
+    audited = results(whole)["audit"]
+    rows = lines(whole / "audit.jsonl")
+    assert audited["mode"] == "adaptive"
+    assert {row["mode"] for row in rows} == {"same", "blank", "shuffled"}
+    for crop in ("same", "blank", "shuffled"):  # a script sees nothing, so nothing changes
+        assert audited[crop]["n"] == len(rows) / 3
+        assert (audited[crop]["changed"], audited[crop]["not_repeated"]) == (0.0, 0)
+
+
+@pytest.mark.parametrize("steps", [0, 1, 2, 4, 9, 14, 20])
+def test_killed_anywhere_and_resumed_it_ends_the_same(
+    tmp_path: Path, data: Path, whole: Path, steps: int
+) -> None:
+    out = tmp_path / "run"
+    settings: dict[str, Any] = {"modes": MODES, "audit": 5}
+    with pytest.raises(Interrupted):
+        evaluated(out, data, Watched(steps), **settings)
+    samples = out / "samples.jsonl"
+    if samples.exists():  # the kill fell into the writing of a line
+        samples.write_text(samples.read_text()[:-40])
+    before = samples.read_text().splitlines()[:-1] if samples.exists() else []
+    evaluated(out, data, resume=True, **settings)
+    assert untimed(results(out)) == untimed(results(whole))
+    after = samples.read_text().splitlines()
+    assert len(after) == 5 * 8
+    whole_batches = before[: len(before) // 3 * 3] if len(before) < 8 else before[:6]
+    assert after[: len(whole_batches)] == whole_batches  # nothing that was whole was asked again
+
+
+def test_a_finished_run_asks_nothing_more(tmp_path: Path, data: Path, whole: Path) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(whole, out)
+    before = (out / "samples.jsonl").read_bytes()
+    (out / "results.json").unlink()
+    progress = Watched()
+    evaluated(out, data, progress, modes=MODES, audit=5, resume=True)
+    assert (out / "samples.jsonl").read_bytes() == before
+    assert untimed(results(out)) == untimed(results(whole))
+    assert {done for _, done, _ in progress.notes} <= {8, len(lines(out / "audit.jsonl")) // 3}
+
+
+def test_resuming_with_other_settings_is_refused(tmp_path: Path, data: Path) -> None:
+    evaluated(tmp_path / "run", data, modes=("never",))
+    with pytest.raises(RunError, match="keep its config, got another seed"):
+        evaluated(tmp_path / "run", data, modes=("never",), seed=1, resume=True)
+    with pytest.raises(RunError, match="must be new"):
+        evaluated(tmp_path / "run", data, modes=("never",))
+
+
+def test_a_missing_image_fails_its_own_questions_and_is_asked_for_again(tmp_path: Path) -> None:
+    data = world(tmp_path / "world")
+    first = data / lines(data / "questions.jsonl")[0]["image"]
+    lost = sum(row["image"] == lines(data / "questions.jsonl")[0]["image"]
+               for row in lines(data / "questions.jsonl"))  # fmt: skip
+    good = first.read_bytes()
+    first.write_bytes(good[:200])  # it is there, and damaged
+    found = evaluated(tmp_path / "run", data, modes=("never",))
+    row = found["modes"]["never"]
+    assert (row["failed"], row["undecided"], row["samples"]) == (lost, lost, 8)
+    assert row["accuracy"] == 1.0
+    first.write_bytes(good)
+    row = evaluated(tmp_path / "run", data, modes=("never",), resume=True)["modes"]["never"]
+    assert (row["failed"], row["samples"], row["accuracy"]) == (0, 8, 1.0)
+    assert len(lines(tmp_path / "run" / "samples.jsonl")) == 8
+
+
+def test_limit_ids_and_categories_choose_questions(tmp_path: Path, data: Path) -> None:
+    rows = lines(data / "questions.jsonl")
+    found = evaluated(tmp_path / "a", data, modes=("never",), limit=3)
+    assert found["questions"] == 3
+    found = evaluated(tmp_path / "b", data, modes=("never",), ids=(rows[5]["id"],))
+    assert lines(tmp_path / "b" / "samples.jsonl")[0]["question"]["id"] == rows[5]["id"]
+    family = rows[0]["family"]
+    found = evaluated(tmp_path / "c", data, modes=("never",), categories=(family,))
+    assert found["questions"] == sum(row["family"] == family for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"benchmark": "lookwrld"}, "did you mean lookworld"),
+        ({"samples": 2}, "temperature must be above 0 for several samples"),
+        ({"model": "nowhere"}, "model must be a checkpoint folder"),
+        ({"model": "scripted:gould"}, "script must be one of gold, chance"),
+        ({"ids": ("nobody",)}, "ids must be of the benchmark, got 'nobody'"),
+        ({"categories": ("sports",)}, "categories must be of the benchmark, got 'sports'"),
+        ({"data": Path("nowhere")}, "data must be a folder or a table"),
+    ],
+)
+def test_a_wrong_setting_is_said_before_anything_is_written(
+    tmp_path: Path, data: Path, settings: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(LooklessError, match=said):
+        evaluated(tmp_path / "run", **({"data": data} | settings))
+    assert not (tmp_path / "run").exists()
+
+
+def test_oracle_needs_evidence(tmp_path: Path) -> None:
+    data = world(tmp_path / "world", 3)
+    rows = [row | {"boxes": []} for row in lines(data / "questions.jsonl")]
+    (data / "questions.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises(ConfigError, match="mode oracle must have evidence"):
+        evaluated(tmp_path / "run", data, modes=("never", "oracle"))
+
+
+def test_several_samples_are_all_kept_and_count_as_one_question(tmp_path: Path, data: Path) -> None:
+    found = evaluated(tmp_path / "run", data, modes=("never",), samples=3, temperature=0.7)
+    row = found["modes"]["never"]
+    assert (row["n"], row["samples"]) == (8, 24)
+    assert row["metrics"][0]["n"] == 8
+    rows = lines(tmp_path / "run" / "samples.jsonl")
+    assert [row["sample"] for row in rows[:6]] == [0, 1, 2, 0, 1, 2]
+
+
+def served_answer(body: Body) -> Reply:
+    """Look if told to, then answer `red`."""
+    asked = json.dumps(body["messages"])
+    if "at least once" in asked and len(body["messages"]) < 4:
+        return said('<tool_call>{"name": "zoom_in", "arguments": {"bbox_2d": [0, 0, 500, 500]}}'
+                    "</tool_call>")  # fmt: skip
+    return said(r"\boxed{red}", tokens=7)
+
+
+def test_a_server_is_asked_in_all_modes_and_its_costs_counted(
+    tmp_path: Path, data: Path, server: Server
+) -> None:
+    server.play = served_answer
+    found = evaluated(
+        tmp_path / "run", data, model=server.url, modes=MODES[:4], limit=4, keys=Keys("sk-secret")
+    )
+    assert found["model"]["name"].startswith("m at 127.0.0.1")
+    rates = {mode: row["look_rate"] for mode, row in found["modes"].items()}
+    assert rates == {"toolfree": 0.0, "never": 0.0, "always": 1.0, "adaptive": 0.0}
+    assert found["modes"]["never"]["generated_tokens_per_sample"] == 7
+    assert found["modes"]["always"]["latency_s"]["median"] > 0
+    toolfree = found["protocol"]["prompts"]["toolfree"]
+    assert "zoom" not in toolfree
+    assert "closer" not in toolfree
+    everything = "".join(f.read_text() for f in (tmp_path / "run").iterdir() if f.is_file())
+    assert "sk-secret" not in everything
+
+
+def test_failed_requests_are_failed_samples_apart_from_wrong_answers(
+    tmp_path: Path, data: Path, server: Server
+) -> None:
+    victim = lines(data / "questions.jsonl")[1]["question"]
+
+    def play(body: Body) -> Reply:
+        asked = json.dumps(body["messages"])
+        return wrong(400, "too hot") if json.dumps(victim)[1:-1] in asked else served_answer(body)
+
+    server.play = play
+    found = evaluated(tmp_path / "run", data, model=server.url, modes=("never",))
+    row = found["modes"]["never"]
+    failed = row["failed"]
+    assert failed >= 1
+    assert row["stops"]["fault"] == failed
+    right = sum(r["grade"] or 0 for r in lines(tmp_path / "run" / "samples.jsonl"))
+    assert row["accuracy"] == right / (8 - failed)
+    said_why = [r for r in lines(tmp_path / "run" / "samples.jsonl") if r["grade"] is None]
+    assert "too hot" in said_why[0]["rollout"]["turns"][-1]["text"]
+    server.play = served_answer
+    row = evaluated(tmp_path / "run", data, model=server.url, modes=("never",), resume=True)[
+        "modes"
+    ]["never"]
+    assert (row["failed"], row["samples"]) == (0, 8)
+
+
+def test_a_dead_server_ends_the_run_with_what_it_said(
+    tmp_path: Path, data: Path, server: Server
+) -> None:
+    server.play = lambda body: wrong(401, "who are you")
+    with pytest.raises(PolicyError, match=r"only faults.*who are you.*--resume"):
+        evaluated(tmp_path / "run", data, model=server.url, modes=("never", "adaptive"))
+    server.play = served_answer
+    found = evaluated(
+        tmp_path / "run", data, model=server.url, modes=("never", "adaptive"), resume=True
+    )
+    assert found["modes"]["adaptive"]["samples"] == 8
+
+
+def test_a_judge_decides_and_its_differences_from_the_rules_are_listed(
+    tmp_path: Path, data: Path, server: Server
+) -> None:
+    def play(body: Body) -> Reply:
+        if "You grade an answer" in json.dumps(body["messages"]):
+            return said("correct")
+        return said(r"\boxed{surely not this}")
+
+    server.play = play
+    settings: dict[str, Any] = {"model": server.url, "modes": ("never",), "judge": server.url}
+    found = evaluated(tmp_path / "run", data, **settings)
+    assert found["modes"]["never"]["accuracy"] == 1.0
+    assert found["judge"]["only_judge"] == found["judge"]["n"] == 8
+    assert found["judge"]["rows"][0]["rules_read"] == "surely not this"
+    assert found["protocol"]["grader"].startswith("judge m at")
+    asked = len(server.asked)
+    shutil.copy(tmp_path / "run" / "judge.jsonl", tmp_path / "judge.jsonl")
+    (tmp_path / "run" / "samples.jsonl").unlink()
+    evaluated(tmp_path / "run", data, resume=True, **settings)
+    assert len(server.asked) == asked + 8  # answers anew, verdicts from the cache
+    assert (tmp_path / "run" / "judge.jsonl").read_text() == (tmp_path / "judge.jsonl").read_text()
+
+
+def test_progress_shows_a_running_score(tmp_path: Path, data: Path) -> None:
+    progress = Watched()
+    evaluated(tmp_path / "run", data, progress, modes=("never", "adaptive"))
+    titles = dict.fromkeys(title for title, _, _ in progress.notes)
+    assert list(titles) == ["never", "adaptive"]
+    assert progress.notes[-1][1] == 8
+    assert progress.notes[-1][2].startswith("accuracy 100.0%, looked ")
+
+
+def test_the_settings_are_kept(whole: Path) -> None:
+    config = read_config(whole / "config.json")
+    assert config["modes"] == list(MODES)
+    assert config["model_identity"] == "scripted:gold"

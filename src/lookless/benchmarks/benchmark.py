@@ -1,6 +1,6 @@
 """What a benchmark is: questions from its official files, a grader, and its official metrics."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,6 +93,29 @@ def by_family(graded: Sequence[Graded]) -> list[Metric]:
     """Return the mean grade of each family of questions, in the order of their appearance."""
     families = dict.fromkeys(one.question.family for one in graded)
     return [share(f, [one for one in graded if one.question.family == f]) for f in families]
+
+
+def macro(name: str, graded: Sequence[Graded], groups: Sequence[Hashable]) -> Metric:
+    """Return the unweighted mean over the groups' mean grades.
+
+    Args:
+        name: Of the metric.
+        graded: The N answers.
+        groups: What each belongs to.
+    """
+    places = {group: k for k, group in enumerate(dict.fromkeys(groups))}
+    columns_NK = np.zeros((len(graded), 2 * len(places)))
+    for row, (one, group) in enumerate(zip(graded, groups, strict=True)):
+        k = places[group]
+        columns_NK[row, [k, len(places) + k]] = one.verdict.grade, 1
+
+    def mean(sums_RK: NDArray[np.float64]) -> NDArray[np.float64]:
+        grades_RG, counts_RG = sums_RK[:, : len(places)], sums_RK[:, len(places) :]
+        nothing = np.full_like(grades_RG, np.nan)
+        shares_RG = np.divide(grades_RG, counts_RG, out=nothing, where=counts_RG > 0)
+        return np.asarray(shares_RG.mean(1))
+
+    return of_sums(name, graded, columns_NK, mean)
 
 
 def of_sums(

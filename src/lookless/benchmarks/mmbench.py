@@ -78,7 +78,9 @@ def _circles(graded: Sequence[Graded]) -> list[Graded]:
         key = one.question.unit, one.sample
         if key not in worst or one.verdict.grade < worst[key].verdict.grade:
             worst[key] = one
-    return [replace(one, question=replace(one.question, id=one.question.unit)) for one in worst.values()]
+    return [
+        replace(one, question=replace(one.question, id=one.question.unit)) for one in worst.values()
+    ]
 
 
 BENCHMARK = Benchmark(

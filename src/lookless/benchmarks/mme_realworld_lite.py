@@ -12,13 +12,9 @@ scores are not reported, but `kind` names the category as the script does.
 
 import re
 from collections.abc import Iterator, Sequence
-from functools import partial
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from lookless.benchmarks.benchmark import Benchmark, Entry, Graded, Metric, lettered, of_sums, share
+from lookless.benchmarks.benchmark import Benchmark, Entry, Graded, Metric, lettered, macro, share
 from lookless.benchmarks.stored import Stored
 from lookless.benchmarks.tables import Files, ImageKeys, Row
 from lookless.episode import Question
@@ -86,23 +82,7 @@ def score(graded: Sequence[Graded]) -> list[Metric]:
 
 def _average_c(name: str, graded: Sequence[Graded]) -> Metric:
     """Return the unweighted mean over subtasks."""
-    families = list(dict.fromkeys(one.question.family for one in graded))
-    columns_NK = np.zeros((len(graded), 2 * len(families)))
-    for row, one in enumerate(graded):
-        k = families.index(one.question.family)
-        columns_NK[row, [k, len(families) + k]] = one.verdict.grade, 1
-    return of_sums(name, graded, columns_NK, partial(_mean_of_shares, count=len(families)))
-
-
-def _mean_of_shares(sums_RK: NDArray[np.float64], count: int) -> NDArray[np.float64]:
-    shares_RF = np.divide(
-        sums_RK[:, :count],
-        sums_RK[:, count:],
-        out=np.full_like(sums_RK[:, :count], np.nan),
-        where=sums_RK[:, count:] > 0,
-    )
-    means: NDArray[np.float64] = shares_RF.mean(1)
-    return means
+    return macro(name, graded, [one.question.family for one in graded])
 
 
 BENCHMARK = Benchmark(

@@ -344,6 +344,21 @@ def _loaded(text: str, where: str) -> Any:
         raise DataError(f"{where} must be JSON, got {error}; download the file again") from None
 
 
+def read_json(file: Path) -> Mapping[str, Any]:
+    """Return the object in a JSON file.
+
+    Raises:
+        DataError: If it cannot be read, or is none.
+    """
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"{str(file)!r} must be a readable JSON file, got {error}; download it again"
+        ) from None
+    return _object(_loaded(text, repr(file.name)), file, 1)
+
+
 def _object(row: Any, table: Path, number: int) -> Mapping[str, Any]:
     if not isinstance(row, dict):
         raise DataError(

@@ -1,0 +1,149 @@
+"""Your own questions: a table, a folder with a table, or images with a JSON file beside each.
+
+Fields of a row or JSON file, of which the first two or three are needed:
+
+- `image`: a file, relative to the table, or the image itself (bytes or base64); beside an image it
+  is that one;
+- `question`;
+- `answer`: with options their letter or text, else a text or a list of accepted ones;
+- `options`: a list, or columns A, B, C, ...;
+- `boxes`: where the evidence is, as left, top, right, bottom in pixels of the image, one or a list;
+- `category`, and `id`, which is otherwise the row's number or the file's name.
+
+With options the chosen letter is graded, without them the answer must be an accepted one up to case
+and punctuation. Questions about one image are a cluster.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from lookless.benchmarks.benchmark import (
+    Benchmark,
+    Entry,
+    Graded,
+    Metric,
+    by_family,
+    lettered,
+    share,
+)
+from lookless.benchmarks.stored import Stored
+from lookless.benchmarks.tables import KINDS, Files, ImageKeys, Row, read_json
+from lookless.episode import Question
+from lookless.errors import DataError
+from lookless.grading.exact import exact_match
+from lookless.grading.free_form import free_form
+from lookless.grading.multiple_choice import multiple_choice
+from lookless.grading.verdict import Verdict
+
+LETTER, PHRASE = "Answer with the option's letter.", "Answer with a single word or phrase."
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif")
+_FILES = tuple(f"*{kind}" for kind in (".jsonl", ".csv", ".tsv", ".parquet", ".json"))
+_LONGEST_NAME = 1024
+
+
+def load(files: Files) -> Iterator[Entry]:
+    """Yield the questions of a table, or those beside images."""
+    beside = _beside_images(files.path) if files.path.is_dir() else []
+    if beside:
+        for image in beside:
+            file = image.with_suffix(".json")
+            row = Row(read_json(file), f"{file.name!r}", file.parent, files.with_images)
+            yield Entry(_question(row, image.stem, image.name), (image,))
+        return
+    keys = ImageKeys()
+    for table in files.tables(*_FILES)[:1] if files.path.is_file() else [_only_table(files)]:
+        for number, row in enumerate(Files(table, files.with_images).rows(images=()), 1):
+            value = row.values.get("image")
+            is_file = isinstance(value, str) and len(value) <= _LONGEST_NAME
+            stored: Stored = row.file("image") if is_file else row.image("image")
+            cluster = row.text("image") if is_file else keys.of(row, "image")
+            yield Entry(_question(row, str(number), cluster), (stored,))
+
+
+def _beside_images(folder: Path) -> list[Path]:
+    """Return the images that have a JSON file of the same name beside them."""
+    images = [f for f in sorted(folder.iterdir()) if f.suffix.lower() in SUFFIXES and f.is_file()]
+    return [image for image in images if image.with_suffix(".json").is_file()]
+
+
+def _only_table(files: Files) -> Path:
+    found = [f for f in sorted(files.path.iterdir()) if f.suffix in KINDS] if files.folder else []
+    if len(found) != 1:
+        names = ", ".join(file.name for file in found[:3]) or "none"
+        raise DataError(
+            f"a folder of questions must hold one table ({', '.join(KINDS)}), or images with a JSON "
+            f"file beside each, got {names} in {str(files.path)!r}; name the table itself"
+        )
+    return found[0]
+
+
+def _question(row: Row, name: str, cluster: str) -> Question:
+    options = _options(row)
+    references = _references(row)
+    asked = row.text("question").strip()
+    return Question(
+        id=row.optional("id") or name,
+        image=Path(),
+        text=lettered(asked, options, LETTER) if options else f"{asked}\n{PHRASE}",
+        answer=_letter(row, references[0], options) if options else references[0],
+        family=row.optional("category") or "",
+        boxes=row.boxes("boxes") if row.has("boxes") else (),
+        choices=len(options),
+        options=options,
+        references=() if options else references,
+        cluster=cluster,
+    )
+
+
+def _options(row: Row) -> tuple[str, ...]:
+    if row.has("A"):
+        return row.options("ABCDEFGHIJ")
+    if not row.has("options") or row.values["options"] == []:
+        return ()
+    options = row.texts("options")
+    if len(options) < 2:
+        raise row.wrong(("options",), "at least two options", list(options))
+    return options
+
+
+def _references(row: Row) -> tuple[str, ...]:
+    value = row.values.get("answer")
+    is_list = isinstance(value, list) or (isinstance(value, str) and value.startswith('["'))
+    references = row.texts("answer") if is_list else (row.text("answer"),)
+    if not references:
+        raise row.wrong(("answer",), "an answer", value)
+    return references
+
+
+def _letter(row: Row, answer: str, options: Sequence[str]) -> str:
+    """Return the letter of the right option, which is named by its letter or its text."""
+    same = [k for k, option in enumerate(options) if exact_match(answer, option)]
+    if len(same) == 1:
+        return chr(ord("A") + same[0])
+    return row.letter("answer", options=len(options))
+
+
+def grade(question: Question, text: str) -> Verdict:
+    """Return the verdict by letter where there are options, else by strict rules."""
+    return multiple_choice(question, text) if question.options else free_form(question, text)
+
+
+def score(graded: Sequence[Graded]) -> list[Metric]:
+    """Return `accuracy`, then that of each category, if there are any."""
+    has_categories = any(one.question.family for one in graded)
+    return [share("accuracy", graded), *(by_family(graded) if has_categories else [])]
+
+
+BENCHMARK = Benchmark(
+    name="own",
+    title="Your own questions",
+    about="A table or folder of image, question and answer; with or without options.",
+    home="your files",
+    files=_FILES,
+    licence="yours",
+    clusters="image",
+    counts={},
+    load=load,
+    grade=grade,
+    score=score,
+)

@@ -71,8 +71,8 @@ def _only_table(files: Files) -> Path:
     if len(found) != 1:
         names = ", ".join(file.name for file in found[:3]) or "none"
         raise DataError(
-            f"a folder of questions must hold one table ({', '.join(KINDS)}), or images with a JSON "
-            f"file beside each, got {names} in {str(files.path)!r}; name the table itself"
+            f"a folder of questions must hold one table ({', '.join(KINDS)}), or images with a "
+            f"JSON file beside each, got {names} in {str(files.path)!r}; name the table itself"
         )
     return found[0]
 

@@ -5,10 +5,10 @@ arXiv 2403.20330; `mmstar.parquet` or `MMStar.tsv`. `average` is the share of ri
 the authors' script, then that of the six categories. `macro_18` is the unweighted mean over the 18
 axes, which lmms-eval calls `average`: its axes have 31 to 146 questions, so the two differ.
 
-The official files hold the options inside the question, as `Options: A: ..., B: ...`, and they are
-asked as they stand. Where such a line cannot be taken apart, the options are known by letter only. The
-authors' script takes the first letter of an answer for its choice, so that "Based on" is B; here
-the answer is read by our grader. Images are small: looking closer should rarely pay.
+The official files hold the options inside the question (`Options: A: ..., B: ...`), and they are
+asked as they stand. Where such a line cannot be taken apart, the options are known by letter only.
+The authors' script takes the first letter of an answer for its choice, so that "Based on" is B;
+here the answer is read by our grader. Images are small: looking closer should rarely pay.
 """
 
 import re

@@ -51,13 +51,13 @@ def load(files: Files) -> Iterator[Entry]:
             yield Entry(_question(row, image.stem, image.name), (image,))
         return
     keys = ImageKeys()
-    for table in files.tables(*_FILES)[:1] if files.path.is_file() else [_only_table(files)]:
-        for number, row in enumerate(Files(table, files.with_images).rows(images=()), 1):
-            value = row.values.get("image")
-            is_file = isinstance(value, str) and len(value) <= _LONGEST_NAME
-            stored: Stored = row.file("image") if is_file else row.image("image")
-            cluster = row.text("image") if is_file else keys.of(row, "image")
-            yield Entry(_question(row, str(number), cluster), (stored,))
+    table = _only_table(files.path) if files.path.is_dir() else files.path
+    for number, row in enumerate(Files(table, files.with_images).rows(images=()), 1):
+        value = row.values.get("image")
+        is_file = isinstance(value, str) and len(value) <= _LONGEST_NAME
+        stored: Stored = row.file("image") if is_file else row.image("image")
+        cluster = row.text("image") if is_file else keys.of(row, "image")
+        yield Entry(_question(row, str(number), cluster), (stored,))
 
 
 def _beside_images(folder: Path) -> list[Path]:
@@ -66,13 +66,13 @@ def _beside_images(folder: Path) -> list[Path]:
     return [image for image in images if image.with_suffix(".json").is_file()]
 
 
-def _only_table(files: Files) -> Path:
-    found = [f for f in sorted(files.path.iterdir()) if f.suffix in KINDS] if files.folder else []
+def _only_table(folder: Path) -> Path:
+    found = [file for file in sorted(folder.iterdir()) if file.suffix.lower() in KINDS]
     if len(found) != 1:
         names = ", ".join(file.name for file in found[:3]) or "none"
         raise DataError(
             f"a folder of questions must hold one table ({', '.join(KINDS)}), or images with a "
-            f"JSON file beside each, got {names} in {str(files.path)!r}; name the table itself"
+            f"JSON file beside each, got {names} in {str(folder)!r}; name the table itself"
         )
     return found[0]
 

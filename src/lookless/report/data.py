@@ -1,9 +1,9 @@
-"""What a run's records say: the data behind every table, curve and example of its report."""
+"""What every run's records say: files that are there or not, confusion tables, examples."""
 
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,30 +14,45 @@ from lookless.statistics.confusion import Confusion
 from lookless.training.rl_metrics import SIZE_BINS_PX
 
 TRAJECTORIES = 12
-RESULTS = {"n", "oracle_look_rate", "seed", "seconds", "policies", "shifted"}
-"""What a demo's results.json holds."""
 
 Record = dict[str, Any]
 
-VERDICTS: tuple[tuple[str, str, Callable[[bool, bool, bool], bool]], ...] = (
+VERDICTS: tuple[tuple[str, str, Callable[[bool, bool, bool | None], bool]], ...] = (
     (
         "Wrong: a look was needed and not taken",
         "bad",
-        lambda right, used, need: not right and need and not used,
+        lambda right, used, need: not right and need is True and not used,
     ),
-    ("Wrong although it looked", "bad", lambda right, used, need: not right and need),
+    (
+        "Wrong although it looked",
+        "bad",
+        lambda right, used, need: not right and used and need is not False,
+    ),
     ("Wrong after a look that was not needed", "bad", lambda right, used, need: not right and used),
-    ("Wrong although the overview was enough", "bad", lambda right, used, need: not right),
+    (
+        "Wrong although the overview was enough",
+        "bad",
+        lambda right, used, need: not right and need is False,
+    ),
+    ("Wrong without a look", "bad", lambda right, used, need: not right),
     (
         "Right, with a look that was not needed",
         "spare",
-        lambda right, used, need: used and not need,
+        lambda right, used, need: used and need is False,
     ),
-    ("Right without the look that it needed", "spare", lambda right, used, need: need and not used),
-    ("Right with the look that it needed", "good", lambda right, used, need: used),
+    (
+        "Right without the look that it needed",
+        "spare",
+        lambda right, used, need: need is True and not used,
+    ),
+    ("Right with the look that it needed", "good", lambda right, used, need: need is True),
+    ("Right after a look", "good", lambda right, used, need: used),
     ("Right from the overview", "good", lambda right, used, need: True),
 )
-"""What can come of a question, worst first: title, tone, and when it is so; the first counts."""
+"""What can come of a question, worst first: title, tone, and when it is so; the first counts.
+
+Where the need is not known, nothing is said of it.
+"""
 
 
 @dataclass
@@ -76,78 +91,13 @@ class Records:
         return False
 
 
-def gather(run: Path) -> Record:
-    """Return the data behind every table and curve of the report; all numbers finite or None."""
-    records = Records(run)
-    head = records.json("config.json") or {}
-    results = records.json("results.json")
-    if results is not None and not results.keys() >= RESULTS:
-        records.missing.add("results.json (not of a demo)")
-        results = None
-    trained = ["rgrl", *head.get("config", {}).get("compare", [])]
-    metrics = {name: records.jsonl(f"{name}/metrics.jsonl") for name in ("sft", *trained)}
-    answered = records.jsonl("eval/rgrl.jsonl")
-    twin = {
-        "run": run.resolve().name,
-        "head": head,
-        "tables": result_tables(records, results, ["never", "always", "sft", *trained]),
-        "seconds": results and results.get("seconds"),
-        "peak_memory_mb": results and results.get("peak_memory_mb"),
-        "curves": {name: columns(rows) for name, rows in metrics.items() if rows},
-        "confusion": {
-            "all": confusion_rows(answered, lambda question: "all questions"),
-            "family": confusion_rows(answered, lambda question: question["family"] or "unnamed"),
-            "detail": confusion_rows(answered, _size_class),
-        },
-        "trajectories": chosen_trajectories(answered),
-        "groups": late_groups(records.jsonl("rgrl/rollouts.jsonl")),
-    }
-    twin["missing"] = sorted(records.missing)
-    finite: Record = _finite(twin)
-    return finite
-
-
-def result_tables(records: Records, results: Record | None, names: Sequence[str]) -> list[Record]:
-    """Return each split's result table: from the results, or else from each policy's summary."""
-    tables = []
-    for split, suffix in (("test", ""), ("shifted", ".shifted")):
-        found = [name for name in names if records.has(f"eval/{name}{suffix}.jsonl")]
-        if results is None:
-            table = _table_without_results(records, found, suffix)
-        else:
-            table = results if split == "test" else results.get("shifted", {})
-        if table.get("policies"):
-            facts = {key: table.get(key) for key in ("n", "oracle_look_rate", "protocol")}
-            seed = (results or {}).get("seed")
-            rows = [{"policy": name} | row for name, row in table["policies"].items()]
-            tables.append({"split": split, **facts, "seed": seed, "rows": rows})
-    return tables
-
-
-def _table_without_results(records: Records, names: Sequence[str], suffix: str) -> Record:
-    """Return what an interrupted run knows of one split."""
-    summaries = {name: records.json(f"eval/{name}{suffix}.summary.json") for name in names}
-    policies = {name: row for name, row in summaries.items() if row is not None}
-    if not policies:
-        return {}
-    rows = records.jsonl(f"eval/{next(iter(policies))}{suffix}.jsonl")
-    needs = [bool(row["question"]["needs_look"]) for row in rows]
+def confusion_tables(answered: Sequence[Record]) -> dict[str, list[Record]]:
+    """Return looks against need over all questions, by family, and by size of the detail."""
     return {
-        "n": len(rows),
-        "oracle_look_rate": sum(needs) / max(len(needs), 1),
-        "policies": policies,
+        "all": confusion_rows(answered, lambda question: "all questions"),
+        "family": confusion_rows(answered, lambda question: question["family"] or "unnamed"),
+        "detail": confusion_rows(answered, _size_class),
     }
-
-
-def columns(rows: Sequence[Mapping[str, float]]) -> dict[str, list[float | None]]:
-    """Return rows of metrics as one list per metric; None where a row lacks it.
-
-    Example:
-        >>> columns([{"step": 1, "a": 2.0}, {"step": 2}])
-        {'step': [1, 2], 'a': [2.0, None]}
-    """
-    names = dict.fromkeys(name for row in rows for name in row)
-    return {name: [row.get(name) for row in rows] for name in names}
 
 
 def confusion_rows(answered: Iterable[Record], class_of: Callable[[Record], str]) -> list[Record]:
@@ -164,7 +114,7 @@ def confusion_rows(answered: Iterable[Record], class_of: Callable[[Record], str]
     rows = []
     for name, part in sorted(classes.items(), key=lambda item: _natural(item[0])):
         confusion = Confusion.of(
-            [_is_used(a["rollout"]) for a in part], [a["question"]["needs_look"] for a in part]
+            [is_used(a["rollout"]) for a in part], [a["question"]["needs_look"] for a in part]
         )
         grades = [a["grade"] for a in part if a["grade"] is not None]
         rows.append(
@@ -211,7 +161,7 @@ def chosen_trajectories(answered: Iterable[Record], count: int = TRAJECTORIES) -
     for one in answered:
         if one["grade"] is None:
             continue
-        facts = (one["grade"] > 0.5, _is_used(one["rollout"]), bool(one["question"]["needs_look"]))
+        facts = (one["grade"] > 0.5, is_used(one["rollout"]), one["question"]["needs_look"])
         place = next(k for k, (_, _, holds) in enumerate(VERDICTS) if holds(*facts))
         by_verdict[place].append({"verdict": VERDICTS[place][0], "tone": VERDICTS[place][1]} | one)
     shares = [0] * len(VERDICTS)
@@ -222,29 +172,19 @@ def chosen_trajectories(answered: Iterable[Record], count: int = TRAJECTORIES) -
     return [one for share, found in zip(shares, by_verdict, strict=True) for one in found[:share]]
 
 
-def late_groups(rows: Sequence[Record]) -> list[Record]:
-    """Return two groups of the end of training: the last that needs a look, the last that does not.
-
-    Where one kind is missing, the last others take its place.
-    """
-    latest = list(reversed(rows))
-    chosen = [
-        next((r for r in latest if r["question"]["needs_look"] is need), None)
-        for need in (True, False)
-    ]
-    groups = [group for group in chosen if group is not None]
-    groups += [group for group in latest if all(group is not other for other in groups)]
-    return groups[:2]
-
-
-def _is_used(rollout: Record) -> bool:
+def is_used(rollout: Record) -> bool:
+    """Return whether a look was executed."""
     return any(look["outcome"] == LookOutcome.EXECUTED for look in rollout["looks"])
 
 
-def _finite(value: Any) -> Any:
+def finite(twin: Record) -> Record:
     """Return JSON data with numbers that JSON does not know (NaN, infinity) as None."""
+    return {key: _finite(item) for key, item in twin.items()}
+
+
+def _finite(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return finite(value)
     if isinstance(value, list):
         return [_finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -7,17 +7,20 @@ from markupsafe import Markup
 
 from lookless.episode import TRAINED_MODES
 from lookless.report.data import Record, bin_name
-from lookless.report.plots import INK, MUTED, RAMP, SERIES, Line, colour_of, curves_svg, looks_svg
+from lookless.report.format import percent, share
+from lookless.report.plots import (
+    INK,
+    MUTED,
+    RAMP,
+    SERIES,
+    Line,
+    Term,
+    colour_of,
+    curves_svg,
+    gains_svg,
+    looks_svg,
+)
 from lookless.training.rl_metrics import SIZE_BINS_PX
-
-NOTHING = "\N{EN DASH}"
-"""Stands in a table where there is no value."""
-
-
-def share(value: float | None) -> str:
-    """Return a share in 0..1 as a percentage, a dash for None."""
-    return NOTHING if value is None else f"{value:.1%}"
-
 
 @dataclass(frozen=True)
 class Figure:
@@ -27,20 +30,23 @@ class Figure:
     caption: str
 
 
-def figures(twin: Record) -> dict[str, list[Figure]]:
-    """Return the plots of each section of the page."""
+_TERMS = {
+    "call_gain": Term("gain, looked", SERIES[0], is_gain=True),
+    "schema_gain": Term("gain, no look", SERIES[5], is_gain=True),
+    "call_harm": Term("harm, looked", SERIES[1], is_gain=False),
+    "schema_harm": Term("harm, no look", SERIES[4], is_gain=False),
+}
+"""How the terms of gain and harm are drawn."""
+
+
+def demo_figures(twin: Record) -> dict[str, list[Figure]]:
+    """Return the plots of each section of a demo's page."""
     result = [
-        Figure(
-            Markup(
-                looks_svg(
-                    f"looks-{table['split']}",
-                    _looks_alt(table),
-                    by_policy(table),
-                    table["oracle_look_rate"],
-                )
-            ),
-            f"Accuracy against look rate, {table['split']} split, with 95 % intervals. The line "
-            "joins never and always looking; above it, looks are spent where they pay.",
+        _looks_figure(
+            f"looks-{table['split']}",
+            f", {table['split']} split",
+            by_policy(table),
+            table["oracle_look_rate"],
         )
         for table in twin["tables"]
     ]
@@ -54,18 +60,63 @@ def figures(twin: Record) -> dict[str, list[Figure]]:
     }
 
 
+def evaluation_figures(twin: Record) -> dict[str, list[Figure]]:
+    """Return the plots of each section of an evaluation's page."""
+    points = {
+        name: row
+        for name, row in twin["modes"].items()
+        if name != "oracle" and row["accuracy"] is not None
+    }
+    needs = [row["necessity"]["base_rate"] for row in points.values() if row["necessity"]]
+    gains = twin["looking"] and twin["looking"]["gain_and_harm"]
+    return {
+        "result": [_looks_figure("looks", "", points, needs[0] if needs else None)]
+        if twin["is_finished"] and len(points) > 1
+        else [],
+        "gains": [_gains_figure(gains)] if gains else [],
+    }
+
+
 def by_policy(table: Record) -> dict[str, Record]:
     """Return a result table's rows by their policies."""
     return {row["policy"]: row for row in table["rows"]}
 
 
-def _looks_alt(table: Record) -> str:
+def _looks_figure(
+    name: str, where: str, rows: Mapping[str, Record], needed: float | None
+) -> Figure:
+    """Return accuracy against look rate; `where` is said of it, `needed` None if not known."""
     points = "; ".join(
-        f"{row['policy']} {share(row['accuracy'])} right at {share(row['look_rate'])} looked"
-        for row in table["rows"]
+        f"{key} {share(row['accuracy'])} right at {share(row['look_rate'])} looked"
+        for key, row in rows.items()
     )
-    needed = share(table["oracle_look_rate"])
-    return f"Accuracy against look rate: {points}. A look is needed in {needed}."
+    alt = f"Accuracy against look rate: {points}."
+    alt += "" if needed is None else f" A look is needed in {share(needed)}."
+    caption = f"Accuracy against look rate{where}, with 95 % intervals."
+    if {"never", "always"} <= rows.keys():
+        caption += (
+            " The line joins never and always looking; above it, looks are spent where they pay."
+        )
+    return Figure(Markup(looks_svg(name, alt, rows, needed)), caption)
+
+
+def _gains_figure(gains: Mapping[str, Record]) -> Figure:
+    """Return the four terms of gain and harm of each pair of modes."""
+    rows = {pair: [terms[key]["value"] for key in _TERMS] for pair, terms in gains.items()}
+    said = "; ".join(
+        f"{pair}: "
+        + ", ".join(
+            f"{term.label} {percent(value)}"
+            for term, value in zip(_TERMS.values(), values, strict=True)
+        )
+        for pair, values in rows.items()
+    )
+    caption = (
+        "Points of accuracy gained and lost; the mark is their sum, the measured difference "
+        "between the two modes."
+    )
+    svg = gains_svg("gains", f"{caption} {said}.", rows, list(_TERMS.values()))
+    return Figure(Markup(svg), caption)
 
 
 def _sft_figures(curves: Record) -> list[Figure]:

@@ -58,6 +58,9 @@ _SIDES = (
 )
 """Where a name may stand relative to its point, the best places first."""
 
+OURS = ("rgrl", "adaptive")
+"""Policies and modes that decide: a plot is about them."""
+
 Values = Sequence[float | None]
 Rectangle = tuple[float, float, float, float]
 
@@ -72,6 +75,15 @@ class Line:
     colour: str
     dash: str = "-"
     is_smoothed: bool = True
+
+
+@dataclass(frozen=True)
+class Term:
+    """A part of bars."""
+
+    label: str
+    colour: str
+    is_gain: bool
 
 
 def curves_svg(
@@ -167,9 +179,43 @@ def looks_svg(
         return _svg(figure, name, alt)
 
 
+def gains_svg(name: str, alt: str, rows: Mapping[str, Sequence[float]], terms: Sequence[Term]) -> str:
+    """Return gains to the right of zero and harms to the left, one bar for each row, as SVG.
+
+    Args:
+        name: Unique on the page; starts all ids.
+        alt: What the plot shows, for those who cannot see it.
+        rows: Values in 0..1 by what they are of, one for each term.
+        terms: What the values stand for. A mark shows gains minus harms.
+    """
+    with mpl.rc_context(_STYLE):
+        height = 0.95 + 0.42 * len(rows)
+        figure = Figure(figsize=(_WIDTH_IN, height), dpi=_DPI, layout="constrained")
+        axes = figure.add_subplot()
+        axes.grid(visible=False, axis="y")
+        places = range(len(rows))
+        ends = {True: [0.0] * len(rows), False: [0.0] * len(rows)}
+        for k, term in enumerate(terms):
+            widths = [values[k] if term.is_gain else -values[k] for values in rows.values()]
+            left = ends[term.is_gain]
+            axes.barh(places, widths, 0.62, left, color=term.colour, label=term.label, linewidth=0)
+            ends[term.is_gain] = [a + b for a, b in zip(left, widths, strict=True)]
+        net = [right + left for right, left in zip(ends[True], ends[False], strict=True)]
+        axes.plot(net, places, "D", color=INK, markersize=6, markeredgecolor=PAPER, label="sum")
+        axes.axvline(0, color=MUTED, linewidth=1.2)
+        axes.set_yticks(places, list(rows))
+        axes.invert_yaxis()
+        axes.margins(x=0.06)
+        axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:+.3g}" if value else "0")
+        axes.set_xlabel("points of accuracy")
+        figure.legend(loc="outside upper left", ncols=len(terms) + 1, labelcolor=INK, columnspacing=1)
+        return _svg(figure, name, alt)
+
+
 def colour_of(policy: str, place: int) -> str:
-    """Return a policy's colour: fixed for the demo's own, by place for the others."""
-    own = {"never": MUTED, "always": MUTED, "sft": SERIES[1], "rgrl": SERIES[0]}
+    """Return a policy's or mode's colour: fixed for the known ones, by place for the others."""
+    ours = dict.fromkeys(OURS, SERIES[0])
+    own = {"never": MUTED, "always": MUTED, "sft": SERIES[1], "toolfree": SERIES[1], **ours}
     return own.get(policy, SERIES[2 + place % (len(SERIES) - 2)])
 
 
@@ -200,7 +246,7 @@ def _label_points(
         best = min(_SIDES, key=lambda s: _overlap(_place(x, y, s, width), taken, frame))
         taken.append(_place(x, y, best, width))
         align = "left" if best[0] > 0 else "right" if best[0] < 0 else "center"
-        weight = "bold" if key == "rgrl" else "normal"
+        weight = "bold" if key in OURS else "normal"
         axes.annotate(
             key,
             points[key],

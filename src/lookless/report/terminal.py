@@ -7,7 +7,7 @@ from rich import box
 from rich.table import Table
 
 from lookless.benchmarks.benchmark import Benchmark
-from lookless.report.figures import NOTHING
+from lookless.report.format import number, p_value, percent, span
 
 Record = Mapping[str, Any]
 
@@ -19,41 +19,6 @@ def table(title: str, name: str, columns: Sequence[str]) -> Table:
     for column in columns:
         made.add_column(column, justify="right", no_wrap=True)
     return made
-
-
-def percent(value: float | None, digits: int = 1, *, sign: bool = False) -> str:
-    """Return a share in percent, a dash for None.
-
-    Example:
-        >>> percent(0.944), percent(0.02, sign=True)
-        ('94.4', '+2.0')
-    """
-    return NOTHING if value is None else f"{100 * value:{'+' if sign else ''}.{digits}f}"
-
-
-def span(ends: Sequence[float], *, sign: bool = False) -> str:
-    """Return an interval of shares in percent.
-
-    Example:
-        >>> span([0.5, 0.625]), span([-0.01, 0.02], sign=True)
-        ('50.0-62.5', '-1.0..+2.0')
-    """
-    return (".." if sign else "-").join(percent(end, sign=sign) for end in ends)
-
-
-def number(value: float | None, digits: int = 2) -> str:
-    """Return a number, a dash for None."""
-    return NOTHING if value is None else f"{value:z.{digits}f}"
-
-
-def p_value(p: float) -> str:
-    """Return a p-value with as many digits as mean something.
-
-    Example:
-        >>> p_value(0.04321), p_value(0.00012)
-        ('0.043', '<0.001')
-    """
-    return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def demo_table(results: Record) -> Table:

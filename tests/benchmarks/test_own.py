@@ -1,0 +1,125 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.made import (
+    as_text,
+    feature,
+    golds,
+    image_file,
+    lines,
+    listed,
+    loaded,
+    metrics,
+    parquet,
+    picture,
+    tsv,
+    values,
+)
+from lookless.benchmarks.own import BENCHMARK
+from lookless.errors import DataError
+from lookless.frames import Box, Frame
+
+
+def row(**more: Any) -> dict[str, Any]:
+    return {"image": "pictures/1.png", "question": "Which?", "answer": "red"} | more
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    image_file(tmp_path / "pictures" / "1.png")
+    return tmp_path
+
+
+def test_three_fields_are_enough(folder: Path) -> None:
+    file = lines(folder / "questions.jsonl", [row(), row(answer=["red", "crimson"])])
+    for path in (file, folder):
+        first, second = loaded(BENCHMARK, path)
+        assert first.images == (folder / "pictures/1.png",)
+        assert (first.question.id, first.question.answer) == ("1", "red")
+        assert first.question.text == "Which?\nAnswer with a single word or phrase."
+        assert second.question.references == ("red", "crimson")
+        assert first.question.unit == second.question.unit == "pictures/1.png"
+
+
+@pytest.mark.parametrize("answer", ["B", "b", "(B)", "blue", " Blue. "])
+def test_with_options_the_answer_is_their_letter_or_text(folder: Path, answer: str) -> None:
+    file = lines(folder / "q.jsonl", [row(options=["red", "blue"], answer=answer)])
+    question = loaded(BENCHMARK, file)[0].question
+    assert (question.answer, question.options) == ("B", ("red", "blue"))
+    assert question.text == "Which?\nA. red\nB. blue\nAnswer with the option's letter."
+    assert BENCHMARK.grade(question, "The answer is B.").grade == 1.0
+
+
+def test_all_kinds_of_tables_are_read(folder: Path) -> None:
+    full = row(id="x", category="colour", options='["red", "blue"]', boxes="[1, 2, 3, 4]")
+    tsv(folder / "t.tsv", [full])
+    (folder / "c.csv").write_text(
+        "id,image,question,answer,A,B,category,boxes\n"
+        'x,pictures/1.png,Which?,red,red,blue,colour,"[[1, 2, 3, 4]]"\n'
+    )
+    listed(folder / "j.json", [full | {"options": ["red", "blue"], "boxes": [[1, 2, 3, 4]]}])
+    parquet(folder / "p.parquet", [full | {"options": ["red", "blue"], "image": feature()}])
+    for name in ("t.tsv", "c.csv", "j.json", "p.parquet"):
+        (entry,) = loaded(BENCHMARK, folder / name)
+        question = entry.question
+        assert (question.id, question.answer, question.family) == ("x", "A", "colour")
+        assert question.boxes == (Box(1, 2, 3, 4, Frame.SOURCE),)
+
+
+def test_images_with_a_json_beside_each_are_questions(tmp_path: Path) -> None:
+    for name in ("b.png", "a.jpg", "no-question.png"):
+        image_file(tmp_path / name)
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.json").write_text(json.dumps({"question": name, "answer": "1"}))
+    entries = loaded(BENCHMARK, tmp_path)
+    assert [(e.question.id, e.images) for e in entries] == [
+        ("a", (tmp_path / "a.jpg",)), ("b", (tmp_path / "b.png",))
+    ]  # fmt: skip
+
+
+def test_an_image_may_be_inside_the_table(tmp_path: Path) -> None:
+    inside = [row(image=as_text(picture(k % 2)) + " " * 2000, id=str(k)) for k in range(3)]
+    inside = [r | {"image": as_text(picture(int(r["id"]) % 2)).ljust(2000, "=")} for r in inside]
+    entries = loaded(BENCHMARK, lines(tmp_path / "q.jsonl", inside))
+    units = [e.question.unit for e in entries]
+    assert units[0] == units[2] != units[1]
+
+
+def test_scores_are_by_category_where_there_are_any(folder: Path) -> None:
+    file = lines(folder / "q.jsonl", [row(category="a"), row(category="b", answer="K7")])
+    entries = loaded(BENCHMARK, file)
+    assert set(values(metrics(BENCHMARK, entries, golds(entries))).values()) == {1.0}
+    found = values(metrics(BENCHMARK, entries, [r"\boxed{Red}", "no idea"]))
+    assert found == {"accuracy": 0.5, "a": 1.0, "b": 0.0}
+    plain = loaded(BENCHMARK, lines(folder / "r.jsonl", [row()]))
+    assert values(metrics(BENCHMARK, plain, ["red"])) == {"accuracy": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"image": "pictures/2.png"}, "row 1: image must name a file, got .*2.png"),
+        ({"question": ""}, "row 1: question must be filled in"),
+        ({"answer": None}, "row 1: answer must be filled in"),
+        ({"answer": []}, "row 1: answer must be an answer"),
+        ({"options": ["red"]}, "row 1: options must be at least two options"),
+        ({"options": ["a", "b"], "answer": "C"}, "row 1: answer must be a letter from A to B"),
+        ({"boxes": [1, 2, 3]}, "row 1: boxes must be boxes of four numbers"),
+    ],
+)
+def test_a_wrong_row_is_named(folder: Path, change: dict[str, Any], said: str) -> None:
+    file = lines(folder / "q.jsonl", [row(**change)])
+    with pytest.raises(DataError, match=said):
+        loaded(BENCHMARK, file)
+
+
+def test_a_folder_with_two_tables_or_none_is_refused(folder: Path) -> None:
+    with pytest.raises(DataError, match=r"must hold one table .* got none in"):
+        loaded(BENCHMARK, folder)
+    lines(folder / "a.jsonl", [row()])
+    lines(folder / "b.jsonl", [row()])
+    with pytest.raises(DataError, match=r"got a.jsonl, b.jsonl in .*name the table itself"):
+        loaded(BENCHMARK, folder)

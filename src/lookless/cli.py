@@ -349,7 +349,7 @@ def print_evaluation(results: dict[str, Any]) -> None:
 
     for made in modes_tables(results):
         console.print(made)
-    rows = [(" - ".join(reversed(row["modes"])), row) for row in results["comparisons"]]
+    rows = [(" - ".join(row["modes"][::-1]), row) for row in results["comparisons"]]
     if rows:
         console.print(comparisons_table("Differences between modes", rows))
 

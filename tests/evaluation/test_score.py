@@ -71,7 +71,7 @@ def test_missing_predictions_are_refused_unless_a_part_is_meant(tmp_path: Path, 
     with pytest.raises(DataError, match=r"cover all 6 questions, got none for 2.*--partial"):
         score_predictions(BENCHMARK, data, file)
     result = score_predictions(BENCHMARK, data, file, is_partial=True).result
-    assert (result["n"], result["missing"], result["is_complete"]) == (4, 2, False)
+    assert (result["n"], result["missing"], result["is_complete"]) == (4, 2, None)
     assert result["metrics"][0]["value"] == 1.0
 
 

@@ -31,8 +31,8 @@ class Chosen:
     """The questions that a selection gives."""
 
     questions: list[Question]
-    is_complete: bool
-    """Whether they are all of the official file, whose counts are known."""
+    is_complete: bool | None
+    """Whether they are all of the official file; None if it has no fixed size."""
     left_out: dict[str, int] = field(default_factory=dict)
     """How many of them cannot be asked, by the reason."""
 
@@ -138,14 +138,14 @@ def _check_ids(questions: Sequence[Question], data: Path) -> None:
 
 def _check_counts(
     benchmark: Benchmark, questions: Sequence[Question], data: Path, is_partial: bool
-) -> bool:
-    """Return whether the rows are as many as officially; False where that is not known.
+) -> bool | None:
+    """Return whether the rows are as many as officially; None where that is not known.
 
     Raises:
         DataError: If they are not, and the files are not said to be partial.
     """
     if not benchmark.counts:
-        return False
+        return None
     families = list(benchmark.counts)
     found = (
         {"": len(questions)}

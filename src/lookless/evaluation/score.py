@@ -82,12 +82,13 @@ def score_predictions(
         seen[question.id] += 1
         if verdict is not None:
             graded.append(Graded(question, verdict, sample))
+    missing = len(questions) - len(seen)
     result = {
         "benchmark": source.name,
         "n": len(seen),
         "predictions": len(predictions),
-        "missing": len(questions) - len(seen),
-        "is_complete": chosen.is_complete and len(seen) == len(questions),
+        "missing": missing,
+        "is_complete": chosen.is_complete and not missing,
         "unparsed": sum(not one.verdict.is_parsed for one in graded),
         "undecided": len(predictions) - len(graded),
         "metrics": [asdict(metric) for metric in source.score(graded)] if graded else [],

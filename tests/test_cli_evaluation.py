@@ -1,0 +1,116 @@
+"""The commands that measure: eval, score, compare, benchmarks."""
+
+import json
+from pathlib import Path
+
+import pytest
+from evaluation.asked import world
+from test_cli import mistake, run_lookless
+from typer.testing import CliRunner
+
+from lookless import cli
+from lookless.benchmarks.registry import BENCHMARKS
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return world(tmp_path_factory.mktemp("world"), 6)
+
+
+def invoke(*arguments: object) -> str:
+    result = CliRunner().invoke(
+        cli.app, [str(a) for a in arguments], env={"COLUMNS": "120"}, catch_exceptions=False
+    )
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def evaluate(out: Path, data: Path, *more: object) -> str:
+    return invoke(
+        "eval", "lookworld", "--data", data, "--model", "scripted:gold", "--out", out,
+        "--cache", out.parent / "cache", *more,
+    )  # fmt: skip
+
+
+def test_eval_prints_tables_and_writes_samples_results_and_report(
+    tmp_path: Path, data: Path
+) -> None:
+    shown = evaluate(tmp_path / "run", data, "--modes", "toolfree,never,always,adaptive")
+    for words in ("LookWorld, 6 questions", "Official metrics", "Costs per sample",
+                  "adaptive - never", "not shown", "latency"):  # fmt: skip
+        assert words in shown
+    written = {file.name for file in (tmp_path / "run").iterdir()}
+    assert {"config.json", "samples.jsonl", "results.json", "report.html"} <= written
+    assert str(tmp_path / "run" / "report.html") in shown.replace("\n", "")
+    again = invoke("report", tmp_path / "run")
+    assert "report.html" in again
+
+
+def test_eval_fits_into_80_columns(tmp_path: Path, data: Path) -> None:
+    result = CliRunner().invoke(
+        cli.app,
+        ["eval", "lookworld", "--data", str(data), "--model", "scripted:gold",
+         "--out", str(tmp_path / "run"), "--modes", "toolfree,never,always,adaptive,oracle"],
+        env={"COLUMNS": "80"},
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    tables = [line for line in result.output.splitlines() if "%" in line or "adaptive" in line]
+    assert tables
+    assert not any("…" in line for line in tables if "━" not in line)
+
+
+def test_score_prints_one_json_object(tmp_path: Path, data: Path) -> None:
+    rows = [json.loads(line) for line in (data / "questions.jsonl").open()]
+    file = tmp_path / "answers.jsonl"
+    file.write_text("".join(
+        json.dumps({"id": row["id"], "prediction": rf"\boxed{{{row['answer']}}}"}) + "\n"
+        for row in rows
+    ))  # fmt: skip
+    found = json.loads(invoke("score", "lookworld", "--data", data, "--predictions", file))
+    assert found["benchmark"] == "lookworld"
+    assert found["unparsed"] == 0
+    assert found["metrics"][0] | {"low": 0, "clusters": 0} == {
+        "name": "accuracy", "value": 1.0, "low": 0, "high": 1.0, "n": 6, "clusters": 0
+    }  # fmt: skip
+
+
+def test_compare_prints_a_table_or_json(tmp_path: Path, data: Path) -> None:
+    for name in ("a", "b"):
+        evaluate(tmp_path / name, data)
+    shown = invoke("compare", tmp_path / "a", tmp_path / "b")
+    assert "lookworld, adaptive" in shown
+    rows = json.loads(invoke("compare", tmp_path / "a", tmp_path / "b", "--json"))
+    assert [row["mode"] for row in rows] == ["never", "always", "adaptive"]
+    assert {row["difference"] for row in rows} == {0.0}
+
+
+def test_benchmarks_are_listed_with_size_place_and_licence() -> None:
+    shown = invoke("benchmarks")
+    for name, one in BENCHMARKS.items():
+        assert name in shown
+        assert one.licence.split()[0] in shown
+    one = invoke("benchmarks", "hrbench_8k")
+    for words in ("DreamMr/HR-Bench", "hr_bench_8k.tsv", "single 400, cross 400"):
+        assert words in one
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["eval", "vstr", "--model", "scripted:gold", "--out", "x"], "did you mean vstar?"),
+        (["eval", "vstar", "--data", "nowhere", "--model", "scripted:gold", "--out", "x"],
+         "data must be a folder or a table, got"),
+        (["eval", "own", "--model", "scripted:gold", "--out", "x"], "say --data PATH"),
+        (["eval", "lookworld", "--data", ".", "--model", "scripted:gold", "--out", "x",
+          "--modes", "never,sometimes"], "modes"),
+        (["score", "vstar", "--data", ".", "--predictions", "nowhere.jsonl"], "data must hold"),
+        (["compare", "nowhere", "elsewhere"], "that `lookless eval` finished"),
+        (["benchmarks", "imagenet"], "benchmark must be one of vstar"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert said in mistake(run_lookless(*arguments))
+    assert not (tmp_path / "x").exists()

@@ -103,9 +103,11 @@ def noisy(width: int, height: int, seed: int) -> bytes:
     """Return a JPEG of smooth shapes with some grain, about as large as a photograph's."""
     rng = np.random.default_rng(seed)
     small = rng.integers(0, 255, (height // 64, width // 64, 3), dtype=np.uint8)
-    image = Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC)
+    image = np.asarray(Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC))
+    grain = rng.integers(-12, 13, (height, width, 1), dtype=np.int16)
     stream = io.BytesIO()
-    image.save(stream, "JPEG", quality=85)
+    grainy = Image.fromarray(np.clip(image + grain, 0, 255).astype(np.uint8))
+    grainy.save(stream, "JPEG", quality=85)
     return stream.getvalue()
 
 

@@ -55,12 +55,27 @@ def test_parquet_and_tsv_say_the_half_in_a_column(tmp_path: Path) -> None:
         {"index": 1, "question": "Who?", "answer": "['China']", "split": "test_augmented",
          "image": as_text(picture())},
     ])  # fmt: skip
-    for file in (hub, kit):
+    for file, ids in ((hub, ["human/0", "augmented/0"]), (kit, ["0", "1"])):
         questions = [e.question for e in loaded(BENCHMARK, file)]
         assert [(q.id, q.answer, q.family) for q in questions] == [
-            ("0", "14", "human"), ("1", "China", "augmented")
+            (ids[0], "14", "human"), (ids[1], "China", "augmented")
         ]  # fmt: skip
         assert questions[0].unit == questions[1].unit
+
+
+def test_ids_differ_over_several_parts_of_the_parquet(tmp_path: Path) -> None:
+    for part in range(2):
+        row = {"type": "human_test", "question": "?", "answer": "1", "image": feature()}
+        parquet(tmp_path / "data" / f"test-0000{part}-of-00002.parquet", [row])
+    ids = [entry.question.id for entry in loaded(BENCHMARK, tmp_path)]
+    assert ids == ["human/0", "human/1"]
+
+
+@pytest.mark.parametrize("answer", ["[Yes, No]", "[3, 4]"])
+def test_an_answer_in_brackets_is_one_answer(tmp_path: Path, answer: str) -> None:
+    row = {"type": "human_test", "question": "?", "answer": answer, "image": feature()}
+    question = loaded(BENCHMARK, parquet(tmp_path / "test.parquet", [row]))[0].question
+    assert (question.answer, question.references) == (answer, ())
 
 
 def test_scores_of_gold_and_of_known_answers(tmp_path: Path) -> None:

@@ -113,5 +113,5 @@ def test_a_wrong_row_is_named(tmp_path: Path, change: dict[str, str], said: str)
 @pytest.mark.parametrize("benchmark", [BENCHMARK, DOCVQA])
 def test_a_missing_column_is_named(tmp_path: Path, benchmark: Benchmark) -> None:
     rows = [without(ROWS[0], "questionId")]
-    with pytest.raises(DataError, match="questionId or question_id or index must be there"):
+    with pytest.raises(DataError, match="index or questionId or question_id must be there"):
         loaded(benchmark, parquet(tmp_path / "validation-0.parquet", rows))

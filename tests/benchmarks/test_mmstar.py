@@ -78,11 +78,25 @@ def test_micro_and_macro_averages_differ(tmp_path: Path) -> None:
         ("Q?\nOptions: A: 1, 2, B: 3, C: 4", ("1, 2", "3", "4")),
         ("Q?\nOptions: A: red\nB: blue\nC: green\nD: white", ("red", "blue", "green", "white")),
         ("Options: of both?\nOptions: A: x, B: y, C: z, D: w", ("x", "y", "z", "w")),
+        ("Hint: one of A, B.\nQuestion: Q?\nChoices:\n(A) 10\n(B) 15", ("10", "15")),
+        (
+            "Q?\nOptions: A: see (B) or D: there, B: A: B, C: 3:4",
+            ("see (B) or D: there", "A: B", "3:4"),
+        ),
         ("Choose (A) or (B).", ("A", "B", "C", "D")),
+        ("Options: none", ("A", "B", "C", "D")),
     ],
 )
 def test_options_inside_a_question(asked: str, options: tuple[str, ...]) -> None:
     assert inline_options(asked) == options
+
+
+def test_options_without_the_right_one_are_misread_and_known_by_letter(tmp_path: Path) -> None:
+    image = {"image": as_text(picture()), "question": "Q?\nOptions: A: red, B: blue, C. green"}
+    file = tsv(tmp_path / "MMStar.tsv", [ROWS[0] | image, ROWS[2] | image])
+    first, second = (entry.question for entry in loaded(BENCHMARK, file))
+    assert (first.options, first.choices) == (("red", "blue, C. green"), 2)
+    assert (second.options, second.answer) == (("A", "B", "C", "D"), "C")
 
 
 @pytest.mark.parametrize(

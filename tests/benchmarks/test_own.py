@@ -44,6 +44,14 @@ def test_three_fields_are_enough(folder: Path) -> None:
         assert first.question.unit == second.question.unit == "pictures/1.png"
 
 
+def test_several_answers_may_be_written_as_text(folder: Path) -> None:
+    said = ["['red', 'it''s red']", '["red", "rot"]', "[3, 4]", "7"]
+    rows = [row(answer=answer) for answer in said]
+    questions = [entry.question for entry in loaded(BENCHMARK, tsv(folder / "t.tsv", rows))]
+    assert [q.references for q in questions] == [("red", "its red"), ("red", "rot"), ("[3, 4]",),
+                                                 ("7",)]  # fmt: skip
+
+
 @pytest.mark.parametrize("answer", ["B", "b", "(B)", "blue", " Blue. "])
 def test_with_options_the_answer_is_their_letter_or_text(folder: Path, answer: str) -> None:
     file = lines(folder / "q.jsonl", [row(options=["red", "blue"], answer=answer)])
@@ -103,7 +111,7 @@ def test_scores_are_by_category_where_there_are_any(folder: Path) -> None:
     [
         ({"image": "pictures/2.png"}, "row 1: image must name a file, got .*2.png"),
         ({"question": ""}, "row 1: question must be filled in"),
-        ({"answer": None}, "row 1: answer must be filled in"),
+        ({"answer": None}, "row 1: answer must be filled in, .*benchmarks.own lists the fields"),
         ({"answer": []}, "row 1: answer must be an answer"),
         ({"options": ["red"]}, "row 1: options must be at least two options"),
         ({"options": ["a", "b"], "answer": "C"}, "row 1: answer must be a letter from A to B"),

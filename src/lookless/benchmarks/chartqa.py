@@ -4,8 +4,10 @@ Source: Masry et al. (2022), arXiv 2203.10244; the authors' `test_human.json` an
 `test_augmented.json` beside `png`, the parquet of `lmms-lab/ChartQA`, or VLMEvalKit's
 `ChartQA_TEST.tsv`. Relaxed accuracy: numbers within 5 %, words exactly; over all, and of both
 halves. Years have their 5 % too, so that 2009 for 2010 is right; see `relaxed` for what differs.
+Only the TSV has ids; otherwise they are `human/0`, `human/1`, ... in the file's order.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -28,24 +30,27 @@ _FILES = (
 
 
 def load(files: Files) -> Iterator[Entry]:
-    """Yield the questions; `family` is the half. Ids are counted where the file has none."""
+    """Yield the questions; `family` is the half."""
     keys = ImageKeys()
+    numbers = Counter[str]()
     for table in files.tables(*_FILES):
-        rows = Files(table, files.with_images).rows(images=())
-        for number, row in enumerate(rows):
+        for row in Files(table, files.with_images).rows(images=()):
             half = _half(row, table)
             is_official = row.has("imgname")
             stored: Stored = (
                 row.file("imgname", under=row.folder / "png") if is_official else row.image("image")
             )
+            answers = row.answers("label", "answer")
             question = Question(
-                id=row.optional("index") or (f"{half}/{number}" if is_official else str(number)),
+                id=row.optional("index") or f"{half}/{numbers[half]}",
                 image=Path(),
                 text=f"{row.text('query', 'question').strip()}\n{INSTRUCTION}",
-                answer=_answer(row),
+                answer=answers[0],
                 family=half,
+                references=answers if len(answers) > 1 else (),
                 cluster=row.text("imgname") if is_official else keys.of(row, "image"),
             )
+            numbers[half] += 1
             yield Entry(question, (stored,))
 
 
@@ -55,14 +60,6 @@ def _half(row: Row, table: Path) -> str:
     if len(found) != 1:
         raise row.wrong(("type", "split"), "human or augmented", said)
     return found[0]
-
-
-def _answer(row: Row) -> str:
-    value = row.values.get("answer")
-    if isinstance(value, list):
-        return row.texts("answer")[0]
-    text = row.text("label", "answer")
-    return row.texts("answer")[0] if text.startswith("[") and row.has("answer") else text
 
 
 def score(graded: Sequence[Graded]) -> list[Metric]:

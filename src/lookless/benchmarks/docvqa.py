@@ -25,7 +25,7 @@ BENCHMARK = Benchmark(
     about="Questions on scanned documents, answered by a span; ANLS.",
     home="lmms-lab/DocVQA",
     files=_FILES,
-    licence="not stated",
+    licence="Apache-2.0 (card of lmms-lab/DocVQA)",
     clusters="image",
     counts={"": 5349},
     load=partial(infovqa.load, patterns=_FILES),

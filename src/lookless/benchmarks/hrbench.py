@@ -36,8 +36,8 @@ def load(files: Files, size: str) -> Iterator[Entry]:
         category = row.text("category")
         if category not in CATEGORIES:
             raise row.wrong(("category",), f"one of {', '.join(CATEGORIES)}", category)
-        # The order of the options is all that tells a question's four rows apart.
-        base = [row.text("question"), *sorted(options), keys.of(row, "image")]
+        # No column says which four rows belong together.
+        base = [row.text("question"), keys.of(row, "image")]
         question = Question(
             id=row.text("index"),
             image=Path(),
@@ -89,7 +89,7 @@ def _benchmark(size: str) -> Benchmark:
         about=f"Small details of single and several objects in {size.upper()} images; options.",
         home="DreamMr/HR-Bench",
         files=_patterns(size),
-        licence="Apache-2.0",
+        licence="other, without a text",
         clusters="base question of four orders",
         counts={"single": 400, "cross": 400},
         load=partial(load, size=size),

@@ -5,8 +5,9 @@ arXiv 2403.20330; `mmstar.parquet` or `MMStar.tsv`. `average` is the share of ri
 the authors' script, then that of the six categories. `macro_18` is the unweighted mean over the 18
 axes, which lmms-eval calls `average`: its axes have 31 to 146 questions, so the two differ.
 
-The official files hold the options inside the question (`Options: A: ..., B: ...`), and they are
-asked as they stand. Where such a line cannot be taken apart, the options are known by letter only.
+The official files hold the options inside the question, as `Options: A: ..., B: ...` or, in what
+comes from MathVista, as `Choices:` and lines `(A) ...`; they are asked as they stand. Where they
+cannot be taken apart, or the right one is not among them, they are known by letter only.
 The authors' script takes the first letter of an answer for its choice, so that "Based on" is B;
 here the answer is read by our grader. Images are small: looking closer should rarely pay.
 """
@@ -14,6 +15,7 @@ here the answer is read by our grader. Images are small: looking closer should r
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from string import ascii_uppercase
 
 from lookless.benchmarks.benchmark import (
     Benchmark,
@@ -40,9 +42,8 @@ CATEGORIES = (
     "science & technology",
 )
 _FILES = ("mmstar.parquet", "data/val-*.parquet", "val-*.parquet", "MMStar.tsv")
-_OPTIONS = re.compile(
-    r"\bOptions:\s*A:\s*(.*?),?\s+B:\s*(.*?)(?:,?\s+C:\s*(.*?))?(?:,?\s+D:\s*(.*?))?\s*$", re.DOTALL
-)
+_HEADING = re.compile(r"\b(?:Options|Choices):")
+_LABELS = re.compile(r",?\s+([A-H]):\s*"), re.compile(r",?\s+\(([A-H])\)\s*")
 
 
 def load(files: Files) -> Iterator[Entry]:
@@ -54,6 +55,8 @@ def load(files: Files) -> Iterator[Entry]:
             text = lettered(asked, options, INSTRUCTION)
         else:
             options = inline_options(asked)
+            if row.text("answer").strip() in LETTERS[len(options) :]:
+                options = tuple(LETTERS)
             text = f"{asked.strip()}\n{INSTRUCTION}"
         category = row.text("category")
         if category not in CATEGORIES:
@@ -80,9 +83,18 @@ def inline_options(asked: str) -> tuple[str, ...]:
         >>> inline_options("Which of them?")
         ('A', 'B', 'C', 'D')
     """
-    found = _OPTIONS.search(asked)
-    options = [text.strip().rstrip(",") for text in found.groups() if text] if found else []
-    return tuple(options) if len(options) >= 2 else tuple(LETTERS)
+    headings = list(_HEADING.finditer(asked))
+    listed = asked[headings[-1].end() :] if headings else ""
+    for label in _LABELS:
+        marks: list[re.Match[str]] = []
+        for mark in label.finditer(listed):
+            if mark[1] == ascii_uppercase[len(marks)]:  # an option may hold another's label
+                marks.append(mark)
+        if len(marks) >= 2:
+            ends = [mark.start() for mark in marks[1:]] + [len(listed)]
+            pairs = zip(marks, ends, strict=True)
+            return tuple(listed[mark.end() : end].strip() for mark, end in pairs)
+    return tuple(LETTERS)
 
 
 def score(graded: Sequence[Graded]) -> list[Metric]:

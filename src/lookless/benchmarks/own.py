@@ -15,6 +15,7 @@ and punctuation. Questions about one image are a cluster.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from lookless.benchmarks.benchmark import (
@@ -39,6 +40,7 @@ LETTER, PHRASE = "Answer with the option's letter.", "Answer with a single word 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif")
 _FILES = tuple(f"*{kind}" for kind in (".jsonl", ".csv", ".tsv", ".parquet", ".json"))
 _LONGEST_NAME = 1024
+_ADVICE = "the documentation of lookless.benchmarks.own lists the fields"
 
 
 def load(files: Files) -> Iterator[Entry]:
@@ -78,8 +80,9 @@ def _only_table(folder: Path) -> Path:
 
 
 def _question(row: Row, name: str, cluster: str) -> Question:
+    row = replace(row, advice=_ADVICE)
     options = _options(row)
-    references = _references(row)
+    references = row.answers("answer")
     asked = row.text("question").strip()
     return Question(
         id=row.optional("id") or name,
@@ -104,15 +107,6 @@ def _options(row: Row) -> tuple[str, ...]:
     if len(options) < 2:
         raise row.wrong(("options",), "at least two options", list(options))
     return options
-
-
-def _references(row: Row) -> tuple[str, ...]:
-    value = row.values.get("answer")
-    is_list = isinstance(value, list) or (isinstance(value, str) and value.startswith('["'))
-    references = row.texts("answer") if is_list else (row.text("answer"),)
-    if not references:
-        raise row.wrong(("answer",), "an answer", value)
-    return references
 
 
 def _letter(row: Row, answer: str, options: Sequence[str]) -> str:

@@ -29,6 +29,7 @@ REFERENCE_CHARS = 64
 
 Source: VLMEvalKit, `ImageBaseDataset.__init__`.
 """
+OFFICIAL = "is this the benchmark's official file?"
 _BATCH_ROWS = 4
 _SHOWN_CHARS = 60
 _LINES = re.compile(r"\s*\{[^\n]*\}[^\S\n]*\n\s*\{")
@@ -100,6 +101,8 @@ class Row:
     folder: Path
     """Of the table."""
     with_images: bool = True
+    advice: str = OFFICIAL
+    """What to do about a field that does not fit."""
 
     def has(self, name: str) -> bool:
         """Return whether the row has a value: not None, NaN or an empty text."""
@@ -135,17 +138,27 @@ class Row:
             raise self.wrong(names, "a list of texts", value)
         return tuple(str(item) for item in value)
 
+    def answers(self, *names: str) -> tuple[str, ...]:
+        """Return the accepted answers: a text, a list, or a list of texts that is written as text.
+
+        The texts `[3, 4]` and `[Yes, No]` are no lists of quoted texts, and so answers themselves.
+        """
+        value = self._value(names)
+        listed = _listed(value) if isinstance(value, str) else value
+        found = self.texts(*names) if isinstance(listed, list) else (self.text(*names),)
+        if not found or not all(answer.strip() for answer in found):
+            raise self.wrong(names, "an answer, or a list of answers", value)
+        return tuple(answer.strip() for answer in found)
+
     def parsed(self, *names: str) -> Any:
         """Return JSON or Python data that may be written as text."""
         value = self._value(names)
         if not isinstance(value, str):
             return value
-        for parse in (json.loads, ast.literal_eval):
-            try:
-                return parse(value)
-            except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-                continue
-        raise self.wrong(names, "JSON or a Python list", value)
+        found = _literal(value)
+        if found is None:
+            raise self.wrong(names, "JSON or a Python list", value)
+        return found
 
     def letter(self, *names: str, options: int) -> str:
         """Return the letter of the right one of so many options, in upper case."""
@@ -233,10 +246,8 @@ class Row:
         """Return the error that says which field does not fit."""
         shown = repr(value)
         shown = shown if len(shown) <= _SHOWN_CHARS else shown[:_SHOWN_CHARS] + "..."
-        return DataError(
-            f"{self.where}: {' or '.join(names)} must be {rule}, got {shown}; "
-            "is this the benchmark's official file?"
-        )
+        fields = " or ".join(names)
+        return DataError(f"{self.where}: {fields} must be {rule}, got {shown}; {self.advice}")
 
     def _value(self, names: Sequence[str]) -> Any:
         for name in names:
@@ -246,8 +257,7 @@ class Row:
             raise self.wrong(names, "filled in", None)
         columns = ", ".join(list(self.values)[:12])
         raise DataError(
-            f"{self.where}: {' or '.join(names)} must be there, got only {columns}; "
-            "is this the benchmark's official file?"
+            f"{self.where}: {' or '.join(names)} must be there, got only {columns}; {self.advice}"
         )
 
 
@@ -274,6 +284,23 @@ class ImageKeys:
         if row.has("index"):
             self._by_index[row.text("index")] = key
         return key
+
+
+def _literal(text: str) -> Any:
+    """Return what a text says as JSON or Python data; None if it is neither."""
+    for parse in (json.loads, ast.literal_eval):
+        try:
+            return parse(text)
+        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+            continue
+    return None
+
+
+def _listed(text: str) -> list[str] | None:
+    """Return the list of texts that is written as a text; None if it is none."""
+    found = _literal(text) if text.lstrip().startswith("[") else None
+    is_texts = isinstance(found, list) and all(isinstance(one, str) for one in found)
+    return found if is_texts else None
 
 
 def _is_number(value: Any) -> bool:

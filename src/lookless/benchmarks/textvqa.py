@@ -34,7 +34,7 @@ def load(files: Files) -> Iterator[Entry]:
             raise row.wrong(("answers", "answer"), f"{PEOPLE} answers", list(references))
         has_image = row.has("image")
         question = Question(
-            id=row.text("question_id", "index"),
+            id=row.text("index", "question_id"),
             image=Path(),
             text=f"{row.text('question').strip()}\n{INSTRUCTION}",
             answer=max(references, key=references.count),

@@ -41,7 +41,8 @@ _OFFICIAL = re.compile(r"\s*Answer with the option's letter from the given choic
 
 def load(files: Files) -> Iterator[Entry]:
     """Yield the questions of any of the forms; `family` is the category."""
-    has_table = files.path.is_file() or any(any(files.path.glob(name)) for name in _TABLES)
+    is_folder = files.path.is_dir()
+    has_table = not is_folder or any(any(files.path.glob(name)) for name in _TABLES)
     yield from _of_tables(files) if has_table else _of_images(files)
 
 

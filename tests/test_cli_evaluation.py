@@ -4,12 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
-from evaluation.asked import world
-from test_cli import mistake, run_lookless
 from typer.testing import CliRunner
 
+from evaluation.asked import world
 from lookless import cli
 from lookless.benchmarks.registry import BENCHMARKS
+from test_cli import mistake, run_lookless
 
 
 @pytest.fixture(scope="module")
@@ -89,9 +89,9 @@ def test_benchmarks_are_listed_with_size_place_and_licence() -> None:
     for name, one in BENCHMARKS.items():
         assert name in shown
         assert one.licence.split()[0] in shown
-    one = invoke("benchmarks", "hrbench_8k")
+    told = invoke("benchmarks", "hrbench_8k")
     for words in ("DreamMr/HR-Bench", "hr_bench_8k.tsv", "single 400, cross 400"):
-        assert words in one
+        assert words in told
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from lookless.chat.chatml import REFUSALS, ChatML
 from lookless.chat.dialect import Dialect
 from lookless.episode import LookOutcome, Mode, Question, Rollout, StopReason, Turn
+from lookless.frames import Box, Frame
 from lookless.images import SourceCache
 from lookless.policies.policy import Failed, Observation, Policy, Prompt, Sampled, Session
 from lookless.policies.scripted import ScriptedPolicy
@@ -446,3 +447,14 @@ def test_no_output_of_a_model_raises(play: Play, texts: list[str], mode: Mode) -
     assert (played.answer is not None) == (played.stop is StopReason.ANSWERED)
     assert played.stop is not StopReason.FAULT
     assert mode not in (Mode.PROHIBITED, Mode.TOOLFREE) or not played.is_used
+
+
+def test_a_question_may_begin_with_a_part_of_the_image(
+    chat: ChatML, sources: SourceCache, make_question: Callable[..., Question]
+) -> None:
+    part = Box(160, 160, 320, 320, Frame.SOURCE)
+    question = replace(make_question(), region=part)
+    texts = (look(0, 0, 500, 500), r"\boxed{K7}")
+    policy = ScriptedPolicy(chat, lambda prompt, turn: texts[turn])
+    [done] = rollout(policy, [(question, Mode.ADAPTIVE)], sources)
+    assert [view.region for view in done.views] == [part, Box(160, 160, 240, 240, Frame.SOURCE)]

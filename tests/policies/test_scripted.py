@@ -1,11 +1,17 @@
 from collections.abc import Callable
+from dataclasses import replace
 
 from lookless.chat.chatml import ChatML
+from lookless.chat.remote import RemoteChat
 from lookless.episode import Mode, Question
+from lookless.frames import Box, Frame
 from lookless.images import SourceCache
 from lookless.picture import Picture
 from lookless.policies.policy import Prompt
-from lookless.policies.scripted import ScriptedPolicy
+from lookless.policies.scripted import SCRIPTS, ScriptedPolicy
+from lookless.rollout import Limits, rollout
+
+SOURCE = Frame.SOURCE
 
 
 def test_script_is_played_turn_by_turn_for_each_row(
@@ -40,3 +46,35 @@ def test_long_turn_is_cut_at_its_limit(
     [cut] = session.step({0: None}, 2).values()
     assert len(cut.token_ids) == 2
     assert not cut.is_ended
+
+
+def test_gold_knows_the_answer_and_looks_where_it_is_needed(
+    sources: SourceCache, make_question: Callable[..., Question]
+) -> None:
+    policy = ScriptedPolicy(RemoteChat(), SCRIPTS["gold"](RemoteChat()))
+    needed = replace(make_question("a", needs_look=True), boxes=(Box(300, 300, 340, 320, SOURCE),))
+    other = make_question("b", needs_look=False)
+    asked = [(question, mode) for question in (needed, other) for mode in Mode]
+    done = rollout(policy, asked, sources, Limits(max_context=32_768))
+    assert {r.answer for r in done} == {"K7"}
+    looked = [(r.question_id, r.mode) for r in done if r.is_used]
+    assert looked == [("a", Mode.FORCED), ("a", Mode.ADAPTIVE), ("b", Mode.FORCED)]
+    left, top, right, bottom = done[0].views[1].region.coordinates
+    assert left <= 300 < 340 <= right
+    assert top <= 300 < 320 <= bottom
+    assert done[4].views[1].region == Box(160, 160, 480, 480, SOURCE)  # the middle of 640 x 640
+
+
+def test_chance_picks_one_option_of_each_question_and_the_same_one_again(
+    sources: SourceCache, make_question: Callable[..., Question]
+) -> None:
+    policy = ScriptedPolicy(RemoteChat(), SCRIPTS["chance"](RemoteChat()))
+    asked = [replace(make_question(), id=str(k), options=("x", "y", "z")) for k in range(60)]
+    picked = [
+        [r.answer for r in rollout(policy, [(q, Mode.ADAPTIVE) for q in asked], sources)]
+        for _ in range(2)
+    ]
+    assert picked[0] == picked[1]
+    assert min(picked[0].count(letter) for letter in "ABC") > 10
+    [open_ended] = rollout(policy, [(make_question(), Mode.FORCED)], sources)
+    assert (open_ended.answer, open_ended.looks) == (None, ())

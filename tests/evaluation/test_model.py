@@ -49,7 +49,7 @@ def test_what_is_no_model_is_said(spec: str, said: str) -> None:
 
 
 def test_a_folder_that_is_no_checkpoint_is_said(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="folder with config.json"):
+    with pytest.raises(CheckpointError, match=r"folder with config.json"):
         open_model(str(tmp_path), 0.0)
 
 

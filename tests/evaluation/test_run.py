@@ -271,7 +271,7 @@ def test_progress_shows_a_running_score(tmp_path: Path, data: Path) -> None:
     titles = dict.fromkeys(title for title, _, _ in progress.notes)
     assert list(titles) == ["never", "adaptive"]
     assert progress.notes[-1][1] == 8
-    assert progress.notes[-1][2].startswith("accuracy 100.0%, looked ")
+    assert progress.notes[-1][2].startswith("acc 1.000 look 0.")
 
 
 def test_the_settings_are_kept(whole: Path) -> None:

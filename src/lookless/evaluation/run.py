@@ -324,11 +324,11 @@ class _Score:
         """Return the score in words."""
         if not self.n:
             return ""
-        accuracy = f"{self.sum / self.decided:.1%}" if self.decided else "-"
-        parts = [f"accuracy {accuracy}", f"looked {self.looked / self.n:.0%}"]
+        accuracy = f"{self.sum / self.decided:.3f}" if self.decided else "-"
+        parts = [f"acc {accuracy} look {self.looked / self.n:.2f}"]
         parts += [f"unparsed {self.unparsed}"] if self.unparsed else []
         parts += [f"failed {self.failed}"] if self.failed else []
-        return ", ".join(parts)
+        return " ".join(parts)
 
 
 def _compared(source: Benchmark, answered: Mapping[str, Sequence[Answered]]) -> list[Compared]:

@@ -64,7 +64,7 @@ def test_demo_writes_results_for_every_policy_and_a_report(tmp_path: Path) -> No
             "visual_tokens_per_sample",
             "seconds_per_sample",
         } <= row.keys()
-        assert {"precision", "recall", "f1", "mcc"} == row["necessity"].keys()
+        assert {"precision", "recall", "f1", "mcc"} <= row["necessity"].keys()
     assert results["policies"]["never"]["look_rate"] == 0
     for name in ("sft", "rgrl"):
         assert list((out / name / "tensorboard").glob("events.*"))

@@ -1,6 +1,7 @@
 """A run folder like the demo's, made without a model: drawn images, invented looks and answers."""
 
 import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from lookless.runs import append_jsonl, open_run, write_json
 from lookless.training.records import group_record
 from lookless.training.rl import reward_alone, score
 from lookless.training.rl_metrics import of_step
+from report import evaluations
 
 SIDE_PX = 320
 COLOURS = ("red", "green", "blue", "yellow")
@@ -195,3 +197,16 @@ def make_run(tmp_path: Path) -> WriteRun:
         return write_run(tmp_path / "run", **settings)  # type: ignore[arg-type]
 
     return make
+
+
+@pytest.fixture(scope="session")
+def evaluation(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a finished evaluation; tests must not change it, apart from its report."""
+    folder = tmp_path_factory.mktemp("evaluations")
+    return evaluations.play(folder, modes=evaluations.MODES, audit=8)
+
+
+@pytest.fixture
+def own_evaluation(evaluation: Path, tmp_path: Path) -> Path:
+    """Return a copy of the finished evaluation that a test may change."""
+    return Path(shutil.copytree(evaluation, tmp_path / "copy"))

@@ -1,4 +1,3 @@
-import json
 from pathlib import Path
 from typing import Any
 
@@ -6,11 +5,10 @@ import pytest
 
 from lookless.report.data import (
     VERDICTS,
+    Records,
     chosen_trajectories,
-    columns,
     confusion_rows,
-    gather,
-    late_groups,
+    finite,
 )
 
 Record = dict[str, Any]
@@ -39,6 +37,10 @@ def answered(
         (answered(1.0, False, True), "Right without the look that it needed"),
         (answered(1.0, True, True), "Right with the look that it needed"),
         (answered(1.0, False, False), "Right from the overview"),
+        (answered(0.0, True, None), "Wrong although it looked"),
+        (answered(0.0, False, None), "Wrong without a look"),
+        (answered(1.0, True, None), "Right after a look"),
+        (answered(1.0, False, None), "Right from the overview"),
     ],
 )
 def test_each_answer_has_its_verdict(one: Record, verdict: str) -> None:
@@ -84,45 +86,17 @@ def test_the_confusion_counts_by_hand() -> None:
     }
 
 
-def test_the_bins_of_detail_size_are_in_order(run: Path) -> None:
-    rows = gather(run)["confusion"]["detail"]
-    assert [row["class"] for row in rows] == ["0 to 5 px", "from 30 px"]
-    assert [row["n"] for row in rows] == [12, 24]
+def test_what_cannot_be_read_is_noted_with_the_reason(tmp_path: Path) -> None:
+    (tmp_path / "half.json").write_text('{"n": 3')
+    (tmp_path / "list.json").write_text("[]")
+    records = Records(tmp_path)
+    assert [records.json(name) for name in ("half.json", "list.json", "none.json")] == [None] * 3
+    assert records.jsonl("none.jsonl") == []
+    assert records.missing == {
+        "half.json (not JSON)", "list.json (not a JSON object)", "none.json", "none.jsonl",
+    }  # fmt: skip
 
 
-def test_columns_have_a_gap_where_a_step_lacks_a_metric() -> None:
-    rows = [{"step": 1, "b": 0.5}, {"step": 2, "c": 1.0}]
-    assert columns(rows) == {"step": [1, 2], "b": [0.5, None], "c": [None, 1.0]}
-
-
-def test_the_late_groups_are_the_last_with_and_without_need() -> None:
-    rows = [{"step": k, "question": {"needs_look": k in (2, 3)}} for k in range(7)]
-    assert [group["step"] for group in late_groups(rows)] == [3, 6]
-
-
-@pytest.mark.parametrize(("count", "expected"), [(0, []), (1, [0]), (5, [4, 3])])
-def test_without_one_kind_the_last_groups_take_its_place(count: int, expected: list[int]) -> None:
-    rows = [{"step": k, "question": {"needs_look": None}} for k in range(count)]
-    assert [group["step"] for group in late_groups(rows)] == expected
-
-
-def test_the_tables_are_those_of_the_results(run: Path) -> None:
-    results = json.loads((run / "results.json").read_text())
-    test, shifted = gather(run)["tables"]
-    for table, of in ((test, results), (shifted, results["shifted"])):
-        assert {row["policy"]: {**row} for row in table["rows"]} == {
-            name: {"policy": name} | row for name, row in of["policies"].items()
-        }
-        assert (table["n"], table["protocol"]) == (of["n"], of["protocol"])
-        assert (table["oracle_look_rate"], table["seed"]) == (of["oracle_look_rate"], 3)
-
-
-def test_a_complete_run_misses_nothing(run: Path) -> None:
-    assert gather(run)["missing"] == []
-
-
-def test_every_trained_reward_has_curves(run: Path) -> None:
-    curves = gather(run)["curves"]
-    assert list(curves) == ["sft", "rgrl", "pixel_reasoner"]
-    assert curves["rgrl"]["step"] == [1, 2, 3, 4, 5, 6]
-    assert len(curves["rgrl"]["look_rate/adaptive"]) == 6
+def test_numbers_that_json_does_not_know_become_none_at_any_depth() -> None:
+    twin = {"a": [1.5, float("nan"), {"b": float("-inf")}], "c": "nan"}
+    assert finite(twin) == {"a": [1.5, None, {"b": None}], "c": "nan"}

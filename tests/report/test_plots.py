@@ -4,7 +4,16 @@ from xml.etree import ElementTree
 
 import pytest
 
-from lookless.report.plots import INK, SERIES, Line, curves_svg, looks_svg, running_mean
+from lookless.report.plots import (
+    INK,
+    SERIES,
+    Line,
+    Term,
+    curves_svg,
+    gains_svg,
+    looks_svg,
+    running_mean,
+)
 
 POLICIES = {
     name: {"accuracy": right, "look_rate": rate, "accuracy_ci": [right - 0.02, right + 0.02]}
@@ -28,7 +37,16 @@ def test_a_plot_is_well_formed_and_says_what_it_shows() -> None:
     assert "width" not in root.attrib
 
 
-@pytest.mark.parametrize("svg", [curves(), looks_svg("b", "", POLICIES, 0.25)])
+TERMS = [Term("gain", SERIES[0], is_gain=True), Term("harm", SERIES[1], is_gain=False)]
+
+
+def gains(rows: dict[str, list[float]]) -> str:
+    return gains_svg("g", "", rows, TERMS)
+
+
+@pytest.mark.parametrize(
+    "svg", [curves(), looks_svg("b", "", POLICIES, 0.25), gains({"a": [0.2, 0.1]})]
+)
 def test_all_colours_follow_the_page(svg: str) -> None:
     assert "var(--" in svg
     assert re.findall(r"#[0-9a-f]{6}\b", svg) == []
@@ -96,3 +114,19 @@ def test_the_running_mean_stays_within_the_values() -> None:
     known = [v for v in running_mean(values) if v is not None]
     assert len(known) == 40
     assert max(known) < 1
+
+
+def test_gains_name_their_rows_and_terms_as_text() -> None:
+    root = ElementTree.fromstring(gains({"a <b> $x$": [0.2, 0.1], "c": [0.0, 0.0]}))
+    texts = {text.text for text in root.iter("{http://www.w3.org/2000/svg}text")}
+    assert {"a <b> $x$", "c", "gain", "harm", "sum"} <= texts
+
+
+def test_gains_lie_right_of_zero_and_harms_left() -> None:
+    svg = gains({"a": [0.3, 0.1]})
+    bars: dict[str, list[float]] = {}
+    for path, colour in re.findall(r'<path d="([^"]*)"[^>]*style="fill: var\(--(s\d)\)', svg):
+        bars.setdefault(colour, [float(x) for x in re.findall(r"[ML] (-?[\d.]+)", path)])
+    gain, harm = bars["s1"], bars["s2"]
+    assert max(harm) == pytest.approx(min(gain))
+    assert max(gain) - min(gain) == pytest.approx(3 * (max(harm) - min(harm)), rel=1e-3)

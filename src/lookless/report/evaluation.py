@@ -139,7 +139,8 @@ def decisions(results: Record) -> list[Record]:
     """
     adaptive = results["modes"].get("adaptive")
     known = adaptive and adaptive["necessity"]
-    rows = [{"need": "known", "abstained": None, "rollouts_per_side": None, **known}] if known else []
+    unestimated = {"need": "known", "abstained": None, "rollouts_per_side": None}
+    rows = [unestimated | known] if known else []
     measured = results["looking"] and results["looking"]["decision"]
     if measured:
         rows += [{"need": name, **row} for name, row in measured["estimated"].items()]

@@ -22,6 +22,7 @@ from lookless.report.plots import (
 )
 from lookless.training.rl_metrics import SIZE_BINS_PX
 
+
 @dataclass(frozen=True)
 class Figure:
     """A plot with what is said under it."""

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 NOTHING = "\N{EN DASH}"
 """Stands in a table where there is no value."""
+MINUS = "\N{MINUS SIGN}"
 
 
 def share(value: float | None) -> str:
@@ -24,6 +25,19 @@ def percent(value: float | None, digits: int = 1, *, sign: bool = False) -> str:
         ('94.4', '+2.0')
     """
     return NOTHING if value is None else f"{100 * value:{'+' if sign else ''}z.{digits}f}"
+
+
+def points(value: float | None) -> str:
+    r"""Return a difference of shares in points with its sign, which zero does not have.
+
+    Example:
+        >>> points(0.215), points(0.0)
+        ('+21.5', '0.0')
+        >>> points(-0.01) == "\N{MINUS SIGN}1.0"
+        True
+    """
+    text = percent(value, sign=True).replace("-", MINUS)
+    return "0.0" if text == "+0.0" else text
 
 
 def span(ends: Sequence[float], *, sign: bool = False) -> str:

@@ -41,7 +41,7 @@ def write_report(run: Path) -> Path:
 
 
 def report_of(run: Path) -> Report | None:
-    """Return the kind of a folder's report, by its settings or else its results; None if unknown."""
+    """Return which report a folder's settings, or else its results, ask for; None if none does."""
     records = Records(run)
     config = (records.json("config.json") or {}).get("config")
     settings = config.keys() if isinstance(config, dict) else set()

@@ -18,7 +18,7 @@ from lookless.evaluation.records import looks_of, views_of
 from lookless.frames import Box, Frame, View
 from lookless.images import open_image
 from lookless.report.data import Record
-from lookless.report.format import number, p_value, percent, share, span
+from lookless.report.format import number, p_value, percent, points, share
 from lookless.report.overlay import Mark, draw_marks, evidence_marks, fitted, look_marks
 
 SCENE_PX, CROP_PX = 460, 150
@@ -46,7 +46,7 @@ def rendered(template: str, twin: Record, **more: Any) -> str:
     environment.filters |= {
         "share": share,
         "percent": percent,
-        "span": span,
+        "points": points,
         "number": number,
         "p_value": p_value,
         "shade": shade,
@@ -129,7 +129,9 @@ def pictures(
     marks += look_marks(looks, views)
     small = image.resize(fitted(image.size, SCENE_PX), Image.Resampling.LANCZOS)
     said = [f"Image of {question['id']}"]
-    said += [f"evidence in {len(question['boxes'])} green boxes"] if question["boxes"] else []
+    if question["boxes"]:
+        count = len(question["boxes"])
+        said.append(f"evidence in {count} green box{'es' if count > 1 else ''}")
     said += [
         f"look {k} {look.outcome.replace('_', ' ')} at {[round(v) for v in mark.box.coordinates]}"
         for k, look, mark in _numbered(looks, views)

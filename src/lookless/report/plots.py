@@ -9,10 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from matplotlib.transforms import Bbox
+
+from lookless.report.format import MINUS
 
 INK, MUTED, GRID, PAPER = "#000001", "#000002", "#000003", "#000004"
 SERIES = ("#000011", "#000012", "#000013", "#000014", "#000015", "#000016")
@@ -62,6 +66,7 @@ OURS = ("rgrl", "adaptive")
 """Policies and modes that decide: a plot is about them."""
 
 Values = Sequence[float | None]
+Point = tuple[float, float]
 Rectangle = tuple[float, float, float, float]
 
 
@@ -156,13 +161,16 @@ def looks_svg(
         figure = Figure(figsize=(_WIDTH_IN, 3.9), dpi=_DPI, layout="constrained")
         axes = figure.add_subplot()
         points = {key: (row["look_rate"], row["accuracy"]) for key, row in policies.items()}
+        segments: list[tuple[Point, Point]] = []
         if "never" in points and "always" in points:
-            ends = zip(points["never"], points["always"], strict=True)
+            segments.append((points["never"], points["always"]))
+            ends = zip(*segments[0], strict=True)
             axes.plot(*ends, color=MUTED, linewidth=1.2, zorder=1)
         colours = {key: colour_of(key, place) for place, key in enumerate(points)}
         for key, (x, y) in points.items():
             colour = colours[key]
             low, high = policies[key]["accuracy_ci"]
+            segments.append(((x, low), (x, high)))
             axes.plot([x, x], [low, high], color=colour, linewidth=1.2, alpha=0.6, zorder=2)
             axes.plot(x, y, "o", color=colour, markersize=8, markeredgecolor=PAPER, zorder=3)
         lowest = min(policies[key]["accuracy_ci"][0] for key in points)
@@ -175,11 +183,13 @@ def looks_svg(
         if oracle is not None:
             axes.axvline(oracle, color=MUTED, linewidth=1.2, linestyle=(0, (4, 3)), zorder=1)
         figure.draw_without_rendering()
-        _label_points(axes, points, colours, oracle)
+        _label_points(axes, points, segments, colours, oracle)
         return _svg(figure, name, alt)
 
 
-def gains_svg(name: str, alt: str, rows: Mapping[str, Sequence[float]], terms: Sequence[Term]) -> str:
+def gains_svg(
+    name: str, alt: str, rows: Mapping[str, Sequence[float]], terms: Sequence[Term]
+) -> str:
     """Return gains to the right of zero and harms to the left, one bar for each row, as SVG.
 
     Args:
@@ -189,26 +199,31 @@ def gains_svg(name: str, alt: str, rows: Mapping[str, Sequence[float]], terms: S
         terms: What the values stand for. A mark shows gains minus harms.
     """
     with mpl.rc_context(_STYLE):
-        height = 0.95 + 0.42 * len(rows)
+        height = 1.2 + 0.4 * len(rows)
         figure = Figure(figsize=(_WIDTH_IN, height), dpi=_DPI, layout="constrained")
         axes = figure.add_subplot()
         axes.grid(visible=False, axis="y")
+        axes.use_sticky_edges = False
         places = range(len(rows))
         ends = {True: [0.0] * len(rows), False: [0.0] * len(rows)}
+        drawn: list[Artist] = []
         for k, term in enumerate(terms):
             widths = [values[k] if term.is_gain else -values[k] for values in rows.values()]
             left = ends[term.is_gain]
-            axes.barh(places, widths, 0.62, left, color=term.colour, label=term.label, linewidth=0)
+            drawn += axes.barh(places, widths, 0.62, left, color=term.colour, linewidth=0)[:1]
             ends[term.is_gain] = [a + b for a, b in zip(left, widths, strict=True)]
         net = [right + left for right, left in zip(ends[True], ends[False], strict=True)]
-        axes.plot(net, places, "D", color=INK, markersize=6, markeredgecolor=PAPER, label="sum")
+        drawn += axes.plot(net, places, "D", color=INK, markersize=6, markeredgecolor=PAPER)
         axes.axvline(0, color=MUTED, linewidth=1.2)
         axes.set_yticks(places, list(rows))
         axes.invert_yaxis()
-        axes.margins(x=0.06)
-        axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:+.3g}" if value else "0")
+        axes.margins(x=0.04)
+        axes.xaxis.set_major_formatter(lambda value, _: _signed(100 * value))
         axes.set_xlabel("points of accuracy")
-        figure.legend(loc="outside upper left", ncols=len(terms) + 1, labelcolor=INK, columnspacing=1)
+        labels = [*(term.label for term in terms), "sum"]
+        figure.legend(
+            drawn, labels, loc="outside upper left", ncols=3, labelcolor=INK, columnspacing=1.4
+        )
         return _svg(figure, name, alt)
 
 
@@ -221,14 +236,19 @@ def colour_of(policy: str, place: int) -> str:
 
 def _label_points(
     axes: Axes,
-    points: Mapping[str, tuple[float, float]],
+    points: Mapping[str, Point],
+    segments: Sequence[tuple[Point, Point]],
     colours: Mapping[str, str],
     oracle: float | None,
 ) -> None:
-    """Write each point's name near it, where it covers no other point and no other name."""
+    """Write each point's name near it, where it covers no point, no line and no other name."""
     frame = axes.get_window_extent()
     at = {key: axes.transData.transform(point) for key, point in points.items()}
     taken: list[Rectangle] = [(x - 5, y - 5, x + 5, y + 5) for x, y in at.values()]
+    for segment in segments:
+        start, end = axes.transData.transform(segment)
+        line = np.linspace(start, end, 100)
+        taken += [(x - 1, y - 1, x + 1, y + 1) for x, y in line.tolist()]
     if oracle is not None:
         x, y = axes.transData.transform((oracle, 0))[0], frame.y0
         label = f"needed: {oracle:.0%}"
@@ -273,6 +293,11 @@ def _overlap(box: Rectangle, taken: Sequence[Rectangle], frame: Bbox) -> float:
         total += max(width, 0.0) * max(height, 0.0)
     is_out = box[0] < frame.x0 or box[2] > frame.x1 + 2 or box[1] < frame.y0 or box[3] > frame.y1
     return total + (1e6 if is_out else 0.0)
+
+
+def _signed(value: float) -> str:
+    """Return a tick's number with its sign; zero, which rounding can miss, has none."""
+    return "0" if abs(value) < 1e-9 else f"{value:+.3g}".replace("-", MINUS)
 
 
 def _percent(axes: Axes, which: str) -> None:

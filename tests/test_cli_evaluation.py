@@ -1,14 +1,18 @@
 """The commands that measure: eval, score, compare, benchmarks."""
 
 import json
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
-from evaluation.asked import world
+from evaluation.asked import untimed, world
 from lookless import cli
 from lookless.benchmarks.registry import BENCHMARKS
+from lookless.lookworld.base import base_folder
 from test_cli import mistake, run_lookless
 
 
@@ -114,3 +118,34 @@ def test_a_mistake_is_one_line(
     monkeypatch.chdir(tmp_path)
     assert said in mistake(run_lookless(*arguments))
     assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.slow
+def test_a_checkpoint_killed_in_the_middle_and_resumed_gives_the_same_table(
+    tmp_path: Path,
+) -> None:
+    data = world(tmp_path / "world", 24)
+    arguments = [
+        "eval", "lookworld", "--data", str(data), "--model", str(base_folder()), "--batch", "4",
+        "--modes", "never,always,adaptive", "--samples", "2", "--temperature", "0.8",
+    ]  # fmt: skip
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert run_lookless(*arguments, "--out", str(whole)).returncode == 0
+    code = "import sys; from lookless.cli import main; sys.argv[0] = 'lookless'; main()"
+    command = [sys.executable, "-c", code, *arguments, "--out", str(killed)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    samples = killed / "samples.jsonl"
+    while not samples.exists() or samples.read_bytes().count(b"\n") < 60:
+        assert process.poll() is None, "it ended before it could be killed"
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    done = samples.read_bytes().count(b"\n")
+    assert 60 <= done < 3 * 48
+    with samples.open("a") as stream:  # as if the kill had cut a line
+        stream.write('{"mode": "adaptive", "question": {"id": ')
+    resumed = run_lookless(*arguments, "--out", str(killed), "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    results = [json.loads((run / "results.json").read_text()) for run in (whole, killed)]
+    assert untimed(results[0]) == untimed(results[1])
+    assert samples.read_bytes().count(b"\n") == 3 * 48

@@ -1,3 +1,5 @@
+import contextlib
+import io
 import json
 import shutil
 import subprocess
@@ -21,6 +23,21 @@ def run_lookless(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False
     )
+
+
+def run_here(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command in this process, which saves the imports."""
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        patch.setattr(sys, "argv", ["lookless", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+    code = int(ended.value.code or 0)
+    return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
 
 
 def mistake(result: subprocess.CompletedProcess[str]) -> str:
@@ -67,7 +84,7 @@ def test_existing_output_folder_is_one_line_and_exit_code_2(tmp_path: Path) -> N
 def test_unknown_setting_is_one_line_that_names_it(tmp_path: Path) -> None:
     config = tmp_path / "c.toml"
     config.write_text("[rl]\nstepz = 3\n")
-    line = mistake(run_lookless("demo", "--out", str(tmp_path / "d"), "--config", str(config)))
+    line = mistake(run_here("demo", "--out", str(tmp_path / "d"), "--config", str(config)))
     assert "rl.stepz" in line
     assert not (tmp_path / "d").exists()
 
@@ -75,7 +92,7 @@ def test_unknown_setting_is_one_line_that_names_it(tmp_path: Path) -> None:
 def test_reward_in_which_wrong_beats_right_is_refused_with_the_example(tmp_path: Path) -> None:
     config = tmp_path / "c.toml"
     config.write_text("[rl]\nreward_settings = {gamma = 2.0}\n")
-    line = mistake(run_lookless("demo", "--out", str(tmp_path / "d"), "--config", str(config)))
+    line = mistake(run_here("demo", "--out", str(tmp_path / "d"), "--config", str(config)))
     assert "never score a wrong rollout above a right one" in line
 
 
@@ -206,6 +223,6 @@ def test_run_folder_is_no_checkpoint(tmp_path: Path) -> None:
     (tmp_path / "run" / "config.json").write_text("{}")
     Image.new("RGB", (640, 480)).save(tmp_path / "i.png")
     line = mistake(
-        run_lookless("ask", str(tmp_path / "i.png"), "?", "--checkpoint", str(tmp_path / "run"))
+        run_here("ask", str(tmp_path / "i.png"), "?", "--checkpoint", str(tmp_path / "run"))
     )
     assert "model family must be tiny" in line

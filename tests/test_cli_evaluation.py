@@ -13,7 +13,7 @@ from evaluation.asked import untimed, world
 from lookless import cli
 from lookless.benchmarks.registry import BENCHMARKS
 from lookless.lookworld.base import base_folder
-from test_cli import mistake, run_lookless
+from test_cli import mistake, run_here, run_lookless
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +116,7 @@ def test_a_mistake_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], said: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert said in mistake(run_lookless(*arguments))
+    assert said in mistake(run_here(*arguments))
     assert not (tmp_path / "x").exists()
 
 

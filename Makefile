@@ -1,6 +1,6 @@
 # make demo    train and evaluate on a CPU: SFT, rollout-guided RL, a table and a report
 # make test    the fast tests
-# Both set up $(VENV) first. Others: install check lint doctest slow test-all
+# Both set up $(VENV) first. Others: install check lint doctest slow test-all graders
 
 SEED ?= 0
 OUT ?= runs/demo$(if $(filter-out 0,$(SEED)),-seed$(SEED))
@@ -8,8 +8,9 @@ PYTHON ?= python3
 VENV ?= .venv
 INSTALLED := $(VENV)/.installed
 BIN := $(VENV)/bin
+GRADERS ?= .venv-graders
 
-.PHONY: demo test install check lint doctest slow test-all
+.PHONY: demo test install check lint doctest slow test-all graders
 
 demo: install
 	@if [ -e "$(OUT)/results.json" ]; then \
@@ -46,3 +47,11 @@ slow: install
 
 test-all: install
 	$(BIN)/python -m pytest
+
+graders: install $(GRADERS)/.installed
+	$(BIN)/python bench/graders/compare.py --python "$(GRADERS)/bin/python" $(CHECK)
+
+$(GRADERS)/.installed: bench/graders/requirements.txt
+	$(PYTHON) -m venv "$(GRADERS)"
+	$(GRADERS)/bin/python -m pip install --quiet --no-deps -r bench/graders/requirements.txt
+	touch "$@"

@@ -24,6 +24,8 @@ _EMPTY_MARK = re.compile(r"<answer>[\s.…]*</answer>|\\boxed\s*\{[\s.…]*\}", 
 _OPEN = re.compile(r"<answer>|<\|begin_of_box\|>", re.IGNORECASE)
 _CLOSE = re.compile(r"</answer>|<\|end_of_box\|>", re.IGNORECASE)
 _UNCLOSED_BOX = re.compile(r"\\boxed\s{0,3}\{([^{}]*)\Z")
+_LATEX_IN_JSON = re.compile(r"(?<!\\)\\(?=(?:text|math|boxed|frac)[a-z]{0,3}\{)")
+_ESCAPED = re.compile(r"\\([%$&#_])")
 _JSON = re.compile(
     r"""["'](?:(?:final|correct|predicted|best)[ _]?)?(?:answer|choice|option|letter)["']\s{0,9}:
     \s{0,9}(?:("(?:[^"\\]|\\.){0,500}")|'([^'\\]{0,500})'|(-?[\w.%$]{1,40}))""",
@@ -61,35 +63,31 @@ def _marked(spoken: str) -> str | None:
     for tag in _OPEN.finditer(spoken):
         rest, is_tagged = spoken[tag.end() :], True
     boxed = extract_boxed(rest)
+    if boxed is None and (unclosed := _UNCLOSED_BOX.search(rest)):
+        boxed = unclosed[1]
     if boxed is not None:
-        return boxed
-    unclosed = _UNCLOSED_BOX.search(rest)
-    if unclosed:
-        return unclosed[1]
+        return _ESCAPED.sub(r"\1", boxed)
     return _CLOSE.split(rest, maxsplit=1)[0] if is_tagged else None
 
 
 def _in_json(text: str) -> str | None:
-    found = None
-    for found in _JSON.finditer(text):
-        pass
+    found = next(reversed(list(_JSON.finditer(text))), None)
     if found is None:
         return None
     if not found[1]:
         return peel(found[2] or found[3] or "")
     try:
-        return peel(str(json.loads(found[1], strict=False)))
+        return peel(str(json.loads(_LATEX_IN_JSON.sub(r"\\\\", found[1]), strict=False)))
     except ValueError:
         return peel(found[1])
 
 
 _FENCE = re.compile(r"```\w{0,20}\n(.*?)\n?```", re.DOTALL)
 _COMMAND = re.compile(r"\\(?:text|math)[a-z]{0,10}\s{0,3}\{([^{}]*)\}")
-_PAIRS = (
-    *(["**", "**", "*", "*", "__", "__", "_", "_", "`", "`", "$$", "$$", "$", "$", "\\(", "\\)", "\\[", "\\]"]),
-    *(['"', '"', "'", "'", "“", "”", "‘", "’", "„", "“", "«", "»"]),  # noqa: RUF001
+_WRAPPERS = (
+    *((mark, mark) for mark in ("**", "*", "__", "_", "`", "$$", "$", '"', "'")),
+    *(("\\(", "\\)"), ("\\[", "\\]"), ("“", "”"), ("‘", "’"), ("„", "“"), ("«", "»")),  # noqa: RUF001
 )
-_WRAPPERS = tuple(zip(_PAIRS[::2], _PAIRS[1::2], strict=True))
 
 
 def peel(text: str) -> str:
@@ -121,24 +119,35 @@ def _peeled_once(text: str) -> str:
 
 _BREAK = re.compile(r"</?(?:br|p|div|li|ul|ol|tr|h[1-6])(?:\s[^<>]{0,200})?/?>", re.IGNORECASE)
 _TAG = re.compile(r"</?[a-zA-Z][a-zA-Z0-9]{0,15}(?:\s[^<>]{0,200})?/?>")
+_STRUCK = re.compile(r"~~[^~\n]{1,200}~~|<(s|del|strike)>[^<>]{0,200}</\1>")
 _LATEX = re.compile(
-    r"\\(?:(?:text|math)[a-z]{0,10}|boxed|emph|bm|bf|rm|left|right|quad|displaystyle)(?![a-z])"
+    r"\\(?:(?:text|math)[a-z]{0,10}|f?box(?:ed)?|emph|bm|bf|rm|left|right|quad|displaystyle)(?![a-z])"
     r"|\\[,;!()\[\] ]|(?<!\\)[{}]"
 )
-_STRAIGHT = str.maketrans("‘’‚“”„«»−‐‑", '\'\'\'"""""---')  # noqa: RUF001
+_EMPHASIS = re.compile(
+    r"(?<!\d)\*{2,}|\*{2,}(?!\d)|(?<![\d\s*])\*|\*(?![\d\s*])|(?<![^\W_])_+|_+(?![^\W_])|`+"
+    r"|^(?:#+|\*) |\$+(?![\d.])",
+    re.MULTILINE,
+)
+_STRAIGHT = str.maketrans("‘’‚“”„«»−‐‑⁄", '\'\'\'"""""---/')  # noqa: RUF001
+_RAISED = str.maketrans(dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹", (f"^{digit}" for digit in range(10)), strict=True)))
+_FRACTION = re.compile(r"(?<=\d)(?=[¼-¾⅐-⅞])")
 
 
 def plain(text: str) -> str:
     r"""Return a text as one reads it: Unicode unified, without markup; white space is " " or "\n".
 
+    What is struck through is left out.
+
     Example:
-        >>> plain("Ｔhe <b>answer</b> is\n\n  **（B）**, $\\text{blue}$")
-        'The answer is\n(B), blue'
+        >>> plain("The <b>answer</b> is\n\n  **[B]**, $\\text{blue}$")
+        'The answer is\n[B], blue'
     """
-    text = _TAG.sub("", _BREAK.sub("\n", text))
-    text = unicodedata.normalize("NFKC", html.unescape(text)).translate(_STRAIGHT)
+    text = _TAG.sub("", _BREAK.sub("\n", _STRUCK.sub(" ", html.unescape(text))))
+    text = _FRACTION.sub(" ", text.translate(_RAISED))
+    text = unicodedata.normalize("NFKC", text).translate(_STRAIGHT)
     text = "".join(c for c in text if c in "\n\t" or unicodedata.category(c) not in ("Cf", "Cc"))
-    text = re.sub(r"[*_`$#]+(?![\d.])|[*_`#]+", "", _LATEX.sub("", text))
+    text = _EMPHASIS.sub("", _LATEX.sub("", text))
     text = re.sub(r"([^\w\s])\1{3,}", r"\1\1\1", text)
     text = re.sub(r"[^\S\n]+", " ", text)
     return re.sub(r"\n+", "\n", re.sub(r" ?\n ?", "\n", text)).strip()
@@ -159,9 +168,9 @@ def accepted(question: Question) -> tuple[str, ...]:
 def _taking_back(words: str) -> re.Pattern[str]:
     """Return the pattern of words at the beginning of a clause that take back what was said."""
     return re.compile(
-        r"(?:^|[.!?;,\n]|--|[—–])[\s\"'(]{0,4}"
+        r"(?:^|[.!?;,\n]|--|[—\u2013])[\s\"'(]{0,4}"
         r"(?:(?:but|oh|hmm+|ah|well|and|no)\b[\s,.!-]{0,4}){0,2}"
-        rf"(?:(?:{words})[\s,.;:!—–-]{{0,5}}){{1,4}}",
+        rf"(?:(?:{words})[\s,.;:!—\u2013-]{{0,5}}){{1,4}}",
         re.IGNORECASE,
     )
 
@@ -171,7 +180,7 @@ _TAKING_BACK = (
     r"|let me correct(?: myself)?|my mistake|i made a mistake)\b"
 )
 _CORRECTION = _taking_back(_TAKING_BACK)
-_CORRECTION_OR_NO = _taking_back(rf"{_TAKING_BACK}|(?:no|nope)(?=\s?[,.;:!—–-])")
+_CORRECTION_OR_NO = _taking_back(rf"{_TAKING_BACK}|(?:no|nope)(?=\s?[,.;:!—\u2013-])")
 
 
 def corrections(said: str, is_no_an_answer: bool = False) -> Iterator[str]:
@@ -208,21 +217,22 @@ _CUE = re.compile(
     rf"""(?<![A-Za-zÀ-ɏ])(?:
     (?:
       (?:answer|ans|option|choice|letter|solution|selection|prediction|conclusion|response|guess|pick
-        |number|count|total|sum|result|final|verdict
+        |number|count|(?<!in\ )total|sum|result|final|verdict
         |antwort|lösung|réponse|respuesta|resposta|risposta|ответ)(?P<plural>s)?(?![^\W\d_])
       (?P<gap>(?:,?\ {_WORD},?){{0,8}}?)
       \ ?(?:
         (?P<hedge>(?:could|might|may|can)(?:\ (?:also|only|well|not))?\ be\b)
         |(?P<no>(?:isn't|wasn't|aren't|can't\ be|cannot\ be|won't\ be|wouldn't\ be)\b)
-        |(?:is|are|was|be|appears\ to\ be|seems\ to\ be|ist|est|es|sería|será|é|è)(?!\w)
-        |(?(plural)(?!))(?:[:=→—–]|=>|->|-(?=\ ))
+        |(?:is|are|was|be|appears\ to\ be|seems\ to\ be|ist|lautet|est|es|sería|será|é|è)(?!\w)
+        |(?(plural)(?!))(?:[:=→—\u2013]|=>|->|-(?=\ ))
       )
       |(?:答案|正解|答え|正确选项|正確選項|정답)[应應該该]{{0,2}}(?:[是为為選选はが은는]{{1,2}}|:)
+      |(?:الإجابة|الجواب)(?:\ الصحيحة?)?\ (?:هي|هو)
     )
     |(?P<verb>
       (?:choose|chose|choosing|pick(?:ed|ing)?|select(?:ed|ing)?|go(?:ing)?\ (?:with|for)
         |opt(?:ing|ed)?\ for|settle\ on|vote\ for|(?:answer|respond|reply)\ with
-        |i(?:'d|\ would)?\ say|i\ (?:count|counted)|total\ of)\b
+        |i(?:'d|\ would)?\ (?:say|guess)|i\ (?:count|counted)|total\ of)\b
       |选择?(?!项)|選擇?(?!項)
     ))""",
     re.IGNORECASE | re.VERBOSE,
@@ -232,7 +242,8 @@ _NOT = re.compile(
 )
 _NOT_A_CLAIM = re.compile(
     r"\b(?:if|whether|thought|initially|suppose|supposing|assum\w{1,6}|wrong|incorrect|false|unless"
-    r"|doubt|each|every|not|never|cannot|without|instead of|rather than|eliminated?|rejected)\b|n't|不",
+    r"|doubt|each|every|not|never|cannot|without|instead of|rather than|eliminated?|rejected)\b"
+    r"|n't|不",
     re.IGNORECASE,
 )
 
@@ -267,14 +278,14 @@ def sentence(said: str, start: int) -> str:
     return rest if end is None else rest[: skipped + end.end()]
 
 
-_BOUNDARY = re.compile(r"(?<=[^\W\d_]{2}[.!?)])\s|(?<=[\d)%][.!?])\s|[。！？\n]")  # noqa: RUF001
+_BOUNDARY = re.compile(r"(?<=[?!])\s|(?<=[^\W\d_]{2}[.)])\s|(?<=[\d)%][.])\s|[。！？\n]")  # noqa: RUF001
 
 
 def sentences(said: str) -> list[str]:
-    """Return the sentences of a plain text, stripped; a lone letter's full stop ends none.
+    r"""Return the sentences of a plain text, stripped; a lone letter's full stop ends none.
 
     Example:
-        >>> sentences("It is blue. So B. blue\\nDone.")
+        >>> sentences("It is blue. So B. blue\nDone.")
         ['It is blue.', 'So B. blue', 'Done.']
     """
     return [part.strip() for part in _BOUNDARY.split(said) if part.strip()]

@@ -68,21 +68,23 @@ def read_letter(answer: str, options: Sequence[str]) -> str | None:
     """
     choice = _choice(tuple(options))
     said = choice.listing.sub("\n", plain(answer)).strip()
-    letters, words = _LETTER.findall(said), re.findall(r"\w+", said)
-    if len(words) == 1 and letters == words:
-        return choice.valid(words[0]) or choice.is_text(said)
+    words = re.findall(r"\w+", said)
+    if len(words) == 1 and len(words[0]) == 1 and words[0].isalpha():
+        return choice.valid(words[0].translate(_LOOK_ALIKES)) or choice.is_text(said)
     if whole := choice.is_text(said):
         return whole
-    if words and letters == words and all(word in ascii_uppercase for word in words):
-        return choice.one(words)
+    if words and all(len(word) == 1 and word in ascii_uppercase for word in words):
+        return choice.one(words) or choice.labelled(words)
     for part in corrections(said):
         claims = list(_claims(part, choice))
-        if letter := _decide(claims):
-            return letter
-    return None if claims else _by_text(said, choice)
+        if letter := _decide(claims) if claims else _by_text(part, choice):
+            is_hedged = claims and all(claim.strength == _Strength.HEDGED for claim in claims)
+            return None if is_hedged and part != said else letter  # `B. Wait, it could be C`
+    return None
 
 
 class _Strength(IntEnum):
+    HEDGED = 0
     MENTIONED = 1
     ASSERTED = 2
     LEADING = 3
@@ -135,6 +137,11 @@ class _Choice:
         """Return the letter that all are, if it is one of the options."""
         return self.valid(letters[0]) if len(set(letters)) == 1 else None
 
+    def labelled(self, letters: Sequence[str]) -> str | None:
+        """Return a letter that is followed by its option's text, where texts are letters too."""
+        labelled = list(zip(self.letters, self.texts, strict=False))
+        return letters[0] if tuple(letters) in labelled else None
+
     def is_all(self, letters: Sequence[str]) -> bool:
         """Return whether letters are an enumeration of the options, as in an instruction."""
         return len(self.letters) > 2 and set(letters) >= set(self.letters)
@@ -145,9 +152,20 @@ class _Choice:
         found = [k for k, text in enumerate(self.texts) if text and exact_match(bare, text)]
         return self.letters[found[0]] if len(found) == 1 else None
 
+    def unless_more(self, letter: str | None, said: str) -> str | None:
+        """Return a letter unless a text also has other words of a longer option: `a dark red`."""
+        own = _words(self.texts[self.letters.index(letter)]) if letter else set()
+        others = (_words(text) for text in self.texts)
+        is_more = any(own < other and (other - own) & _words(said) for other in others)
+        return None if is_more else letter
+
     def of(self, match: re.Match[str]) -> str | None:
         """Return the letter of what `anywhere` found; None if two options have the same text."""
         return self.is_text(self.texts[self.order[(match.lastindex or 1) - 1]])
+
+
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"\w+", text.lower())) - {"a", "an", "the"}
 
 
 @lru_cache(maxsize=64)
@@ -157,7 +175,7 @@ def _choice(options: tuple[str, ...]) -> _Choice:
     order = [k for k in order if len(texts[k]) > 1 or texts[k].isdigit()]  # else it is a letter
     patterns = ("[- ]".join(map(re.escape, re.split("[- ]", texts[k]))) for k in order)
     groups = "|".join(f"({pattern})" for pattern in patterns) or r"(?!)"
-    anywhere = rf"(?<![\w-])(?<!\d[.,])(?:{groups})(?![\w%-]|[.,]\d)"
+    anywhere = rf"(?<![\w-])(?<!\d[.,])(?!(?<=option )\d)(?:{groups})(?![\w%-]|[.,]\d)"
     lines = (
         rf"[-•\s(\[]{{0,4}}{letter}[)\].:]{{0,2}}\s?{re.escape(text)}[\s.,;|]{{0,5}}"
         for letter, text in zip(ascii_uppercase, texts, strict=False)
@@ -171,24 +189,31 @@ def _choice(options: tuple[str, ...]) -> _Choice:
     )
 
 
+_NOUN = "option|choice|letter|answer|opción|opção|letra|lettre|antwort|réponse|respuesta|risposta"
+_SURELY = (
+    "clear|clearly|definitely|certainly|obviously|surely|simply|just|indeed|probably|likely|most"
+    "|therefore|thus|then|also|still|now|actually|exactly"
+)
+_LOOK_ALIKES = str.maketrans("АВСЕΑΒΕ", "ABCEABE")  # noqa: RUF001
 _LATIN = "A-Za-z0-9À-ɏ"
 _LETTER = re.compile(
-    rf"(?<![{_LATIN}°$])(?<!\w[-/&.'])([A-Za-z])(?![{_LATIN}+°]|'[A-Za-z]|[-&/]\w|\.[A-Za-z]\b)"
+    rf"(?<![{_LATIN}°$])(?<![{_LATIN}][-/&.'])([A-Za-z])"
+    rf"(?![{_LATIN}+°]|'[A-Za-z]|[-&/]\w|\.[A-Za-z]\b)"
 )
 _STANDS_ALONE = re.compile(
-    r"\s?(?:$|\n|[^\w\s'-]|'(?!\w)|[-'] )|\s?[^\x00-\x7f]|\s(?:because|since|as|due|based|given|here"
-    r"|is|isn't|can't|cannot|and|or|which|with|for|in)\b",
+    r"\s?(?:$|\n|[^\w\s'-]|'(?!\w)|[-'] )|\s?[^\x00-\x7f]"
+    r"|\s(?:because|since|as|due|based|given|here|is|isn't|seems|looks|appears|fits|matches"
+    r"|can't|cannot|and|or|which|with|for|in)\b",
     re.IGNORECASE,
 )
 _MORE = re.compile(
     r"[)\]\"']{0,2} ?(?:,|/|&|\b(?:or|and|oder|und|ou|et|o|y)\b|和|或) ?(?:or |and )?[(\[\"']{0,2}"
 )
 _VERB = re.compile(
-    r"[)\]\"']{0,2} (?:is|are|was|were|isn't|aren't|can|cannot|do|does|has|shows?|says?|would|looks?)\b"
+    r"[)\]\"']{0,2} "
+    r"(?:is|are|was|were|isn't|aren't|can|cannot|do|does|has|shows?|says?|would|looks?)\b"
 )
 _SUBJECTS = re.compile(r"[)\]\"']{0,2} (?:are|were|can|seem|aren't|do)\b")
-_NEXT = re.compile(r"[\s,;(]([A-Z])[)\].:](?:\s|$)")
-_LIST_CHARS = 200
 _NAMES = re.compile(r"\b(?:option|choice) $", re.IGNORECASE)
 
 
@@ -204,35 +229,27 @@ def _letter_at(said: str, start: int) -> re.Match[str] | None:
 def _joined(said: str, token: re.Match[str]) -> tuple[list[str], int]:
     """Return a letter with those that are joined to it (`A or B`, `A, B and C`), and their end."""
     letters, end = [token[1].upper()], token.end()
-    while more := _MORE.match(said, end):
-        following = _letter_at(said, more.end())
+    for _ in ascii_uppercase:
+        more = _MORE.match(said, end)
+        following = _letter_at(said, more.end()) if more else None
         if following is None or following[1] not in ascii_uppercase:
             break
         letters.append(following[1])
         end = following.end()
-    if len(letters) > 1 and _VERB.match(said, end):  # `B, A is wrong`
-        return letters[:1], end
+    if len(letters) > 1 and _VERB.match(said, end) and not _SUBJECTS.match(said, end):
+        return letters[:-1], end  # `B, A is wrong`
     return letters, end
 
 
-def _is_label(said: str, token: re.Match[str]) -> bool:
-    """Return whether a letter is one label of a list: `A: red, B: blue`."""
-    if said[token.end() : token.end() + 1] not in tuple(":.)]"):
-        return False
-    following = _NEXT.search(said, token.end(), token.end() + _LIST_CHARS)
-    return following is not None and following[1] > token[1].upper()
-
-
 _FILLER = re.compile(
-    r"[\s:\"'(\[<>=,—–-]{1,8}|(?:that|the|an?|option|choice|letter|answer|one|number|correct|right"
-    r"|best|likely|most|probably|clearly|clear|definitely|certainly|obviously|simply|just|indeed"
-    r"|actually|therefore|thus|then|also|still|now|to|be|as|follows|following|given|by|label(?:l?ed)?"
-    r"|marked|either|both|between|my|final|only|surely|going|with|it|it's|is|are|this|rather|must"
-    r"|would|not|never|neither|la|le|el|die|der|das|opción|opção|lettre|letra)(?![\w'])|选项|選項",
+    r"[\s:\"'(\[<>=,—\u2013-]{1,8}|选项|選項"
+    rf"|(?:{_NOUN}|{_SURELY}|that|the|an?|one|number|correct|right|best|to|be|as|follows|following"
+    r"|given|by|label(?:l?ed)?|marked|either|both|between|my|final|only|going|with|it|it's|is|are"
+    r"|this|rather|must|would|not|never|neither|la|le|el|die|der|das)(?![\w'])",
     re.IGNORECASE,
 )
 _NOT = re.compile(r"not|never|neither", re.IGNORECASE)
-_BESIDE = re.compile(r",? ?(?:[(\[]|(?:which is )?(?:option|choice|answer) )")
+_BESIDE = re.compile(r",? ?(?:[(\[](?:option )?|(?:which is )?(?:option|choice|answer) )")
 
 
 def _stated(said: str, start: int, choice: _Choice) -> _Claim | None:
@@ -243,7 +260,7 @@ def _stated(said: str, start: int, choice: _Choice) -> _Claim | None:
             return _Claim(_named_text(said, match, choice), start, _Strength.STATED, is_negated)
         if token := _letter_at(said, start):
             letters = _joined(said, token)[0]
-            if choice.is_all(letters) or (len(letters) == 1 and _is_label(said, token)):
+            if choice.is_all(letters):
                 return None
             is_negated |= bool(_DENIED_BEHIND.match(said, token.end()))
             return _Claim(choice.one(letters), start, _Strength.STATED, is_negated)
@@ -269,43 +286,41 @@ def _named_text(said: str, match: re.Match[str], choice: _Choice) -> str | None:
 _DENIED = re.compile(
     r"(?:\b(?:not|neither|nor|never|cannot|instead of|rather than|unlike|except|without"
     r"|(?:rul(?:e|ed|es|ing)|cross(?:ed|ing)?) out|(?:eliminat|exclud|discard|reject)[a-z]{0,3}"
-    r"|wrong|incorrect|false)\b|n't\b|不(?:是|选择?|選擇?)?|非)[ \"'(]{0,3}(?:(?:the|an?|option|choice|letter|answer"
-    r"|be|is|it|likely|correct|right|exactly|going|to|choose|pick|select|with|think|believe|that"
-    r"|say)[ \"'(:]{1,3}){0,5}$",
+    r"|wrong|incorrect|false)\b|n't\b|不(?:是|选择?|選擇?)?|非)[ \"'(]{0,3}"
+    rf"(?:(?:{_NOUN}|{_SURELY}|the|an?|be|is|it|correct|right|going|to|choose|pick|select|with|think"
+    r"|believe|that|say)[ \"'(:]{1,3}){0,5}$",
     re.IGNORECASE,
 )
 _DENIED_BEHIND = re.compile(
-    r"[)\]\"']{0,2}(?: (?:is|are|was|seems?|looks?|can|could|would|must|does|do|has|appears?)(?=n't| )"
-    r"(?: (?:be|also|clearly|definitely|the|an?|therefore|obviously|probably|likely|to|been)){0,4})?"
+    r"[)\]\"']{0,2}(?: (?:is|are|was|seems?|looks?|can|could|would|must|does|do|has|appears?)"
+    rf"(?=n't| )(?: (?:{_SURELY}|be|been|the|an?|to)){{0,4}})?"
     r"(?:(?: (?:not|never|wrong|incorrect|false|inaccurate|ruled out|eliminated|excluded|unlikely"
     r"|impossible|out)|n't)\b)|[)\]\"']{0,2} (?:cannot|can't|isn't|doesn't|won't)\b|不",
     re.IGNORECASE,
 )
 _RIGHT = re.compile(
     r"[)\]\"']{0,2} (?:is|seems|looks|appears|would be|must be|has to be|should be)"
-    r"(?: (?:to|be|the|an?|most|clearly|definitely|likely|probably|therefore|thus|also|indeed|our"
-    r"|my|only|single)){0,4} (?:correct|best|answer|true|accurate|choice|(?<=the )one"
+    rf"(?: (?:{_SURELY}|to|be|the|an?|our|my|only|single|more)){{0,4}}"
+    r" (?:correct|best|answer|true|accurate|choice|(?<=the )one"
+    r"|(?:(?<=only )|(?<=more )|(?<=most ))(?:likely|plausible|possible|probable|reasonable)"
     r"|right(?! (?:of|next|side|hand|above|below|beside|behind)))\b"
+    r"|[)\]\"']{0,2} (?:fits|matches|suits|describes)(?: [a-z]{2,12}){0,3} best\b"
     r"|(?:是|最|为){0,3}(?:正确|正確|对的|對的|合适)",
     re.IGNORECASE,
 )
 _ASSERTED = re.compile(
-    r"(?:\b(?:is|be|it's|that's|its|so|thus|hence|therefore|then|denoted|corresponds? (?:to|with)"
-    r"|match(?:es)?|label(?:l?ed)?|conclusion)\b|是|[→⇒]|[=-]>)[,:]?(?: ?\b(?:option|choice|letter"
-    r"|answer|the|clearly|definitely|most|likely|probably|by|as|indeed|simply|just|obviously)\b)"
-    r"{0,4}:? ?[(\[\"']{0,2}$",
+    r"(?:\b(?:is|be|ist|est|it's|that's|its|so|thus|hence|therefore|then|denoted"
+    r"|corresponds? (?:to|with)|match(?:es)?|label(?:l?ed)?|conclusion)\b|是|[→⇒]|[=-]>)[,:]?"
+    rf"(?: ?\b(?:{_NOUN}|{_SURELY}|the|by|as)\b){{0,4}}:? ?[(\[\"']{{0,2}}$",
     re.IGNORECASE,
 )
 _HEDGED = re.compile(
     r"\b(?:could|might|may|can)(?: (?:also|only|well))? be [^.,;!?\n]{0,20}$", re.IGNORECASE
 )
-_BEFORE_END = re.compile(r"(?:\bbut (?:rather |instead )?|: ?)[(\[\"']{0,2}$", re.IGNORECASE)
+_BEFORE_END = re.compile(r"(?:\bbut (?:rather |instead )?|[:;] ?)[(\[\"']{0,2}$", re.IGNORECASE)
 _ENDS = re.compile(r"[)\]\"']{0,2}(?:[.,;!]|\n|$)")
 _BRACKET = re.compile(r"(?:^|[^\w)\]])[(\[]$")
-_NAMED = re.compile(
-    r"(?:\b(?:option|choice|letter|answer|opción|opção)s?|选项?|選項?)[ :]{0,2}[(\"']?$",
-    re.IGNORECASE,
-)
+_NAMED = re.compile(rf"(?:\b(?:{_NOUN})s?|选项?|選項?)[ :]{{0,2}}[(\"']?$", re.IGNORECASE)
 _NO_CLAIM_AFTER = re.compile(
     r"\b(?:if|whether|thought|initially|suppose|least|wrong|incorrect|false)\b[^.,;:!?\n]{0,40}$",
     re.IGNORECASE,
@@ -324,7 +339,7 @@ def _claims(said: str, choice: _Choice) -> Iterator[_Claim]:
             yield _Claim(
                 claim.letter,
                 claim.start,
-                _Strength.MENTIONED if statement.is_hedged else _Strength.STATED,
+                _Strength.HEDGED if statement.is_hedged else _Strength.STATED,
                 claim.is_negated or statement.is_negated,
             )
     for found in _LETTER.finditer(said):
@@ -346,9 +361,7 @@ def _claim_of(said: str, token: re.Match[str], choice: _Choice) -> _Claim | None
         return None
     if _DENIED.search(before) or _DENIED_BEHIND.match(behind):
         return _Claim(choice.valid(token[1]), start, _Strength.MENTIONED, is_negated=True)
-    if choice.is_all(letters) or (len(letters) == 1 and _is_label(said, token)):
-        return None
-    if _NO_CLAIM_AFTER.search(before):
+    if choice.is_all(letters) or _NO_CLAIM_AFTER.search(before):
         return None
     if _SUBJECTS.match(said, joined_end) or sentence(said, end).endswith("?"):
         return None
@@ -357,7 +370,7 @@ def _claim_of(said: str, token: re.Match[str], choice: _Choice) -> _Claim | None
     if _VERB.match(behind) and not is_bracketed:  # a mere description of the option
         return None
     if _HEDGED.search(before):
-        return _Claim(letter, start, _Strength.MENTIONED)
+        return _Claim(letter, start, _Strength.HEDGED)
     is_at_end = _ENDS.match(behind) and _BEFORE_END.search(before)
     if is_at_end or _ASSERTED.search(before):
         return _Claim(letter, start, _Strength.ASSERTED)
@@ -365,20 +378,20 @@ def _claim_of(said: str, token: re.Match[str], choice: _Choice) -> _Claim | None
 
 
 _LEADING = re.compile(
-    r"[^\w\n]{0,4}(?:(?:i (?:think|believe|guess)|it(?: i|')s|yes|sure|okay|so|then|well|definitely"
-    r"|probably|likely|clearly|option|choice|answer|letter)[ ,:!]{1,2}){0,3}[(\[\"']{0,2}"
+    rf"[^\w\n]{{0,4}}(?:(?:i (?:think|believe|guess)|it(?: i|')s|yes|sure|okay|so|well|{_SURELY}"
+    rf"|(?:no|without a?) ?doubt|{_NOUN})[ ,:!]{{1,2}}){{0,3}}[(\[\"']{{0,2}}"
     r"(?:(?-i:(?P<upper>[A-Z]))|(?P<lower>[a-z])(?=[).:\n]|$))"
-    r"(?:[)\]\"']{0,2}(?:[.:,;!](?![a-z]\b)|\n|$| ?[—–]| - | ?->| ?=>)|[)\]]"
+    r"(?:[)\]\"']{0,2}(?:[.:,;!](?![a-z]\b)|\n|$| ?[—\u2013]| - | ?->| ?=>)|[)\]]"
     r"| (?:because|since|as|due to|based on|rather than|instead of)\b| \()",
     re.IGNORECASE,
 )
 _LABEL = re.compile(r"^[^\w\n]{0,4}[A-Z][)\].:]", re.MULTILINE)
 _NEXT_LABEL = re.compile(r"(?:^|[\s(,;])B[)\].:]")
 _SAYS_NOTHING = frozenset(
-    "so thus hence therefore then ok okay well yes definitely probably likely most clearly "
-    "surely certainly obviously option choice letter answer final the my i think believe say "
-    "guess would i'd i'm it it's its is this that be must should has to correct right best "
-    "one overall going go with for pick choose select conclusion in result verdict".split()
+    f"{_NOUN}|{_SURELY}".split("|")
+    + "so hence ok okay well yes final the my i think believe say guess would i'd i'm it it's its "
+    "is this that be must should has to correct right best one overall going go with for pick "
+    "choose select conclusion in result verdict".split()
 )
 
 
@@ -389,8 +402,9 @@ def _lone_letters(said: str, choice: _Choice) -> Iterator[_Claim]:
     lead = _LEADING.match(said)
     if lead and not (lead["upper"] == "A" and _NEXT_LABEL.search(said) and len(lines[0]) > 3):
         token = _letter_at(said, lead.start(lead.lastgroup or 0))
-        if token:
-            yield _Claim(choice.one(_joined(said, token)[0]), 0, _Strength.LEADING)
+        letters, end = _joined(said, token) if token else ([], 0)
+        if letters and not _SUBJECTS.match(said, end):
+            yield _Claim(choice.one(letters), 0, _Strength.LEADING)
     if len(lines) > 1 and labels == [len(lines) - 1] and (last := _LEADING.match(lines[-1])):
         letter = choice.valid(last[last.lastgroup or 0])
         yield _Claim(letter, len(said) - len(lines[-1]), _Strength.STATED)
@@ -418,16 +432,20 @@ _NO_CLAIM = re.compile(
     r"|unable|unclear|unsure|impossible|unknown|whether|if|maybe)\b|n't\b|\?",
     re.IGNORECASE,
 )
+_CONTRASTED = re.compile(
+    r"\b(?:not|n't) [^.,;]{1,40}?(?:,? but (?:rather )?|[,;] (?:it is|it's|rather|instead) )"
+)
 MAX_PROSE_WORDS = 20
 
 
 def _in_prose(said: str, choice: _Choice) -> str | None:
     """Return the option whose text is the only one in a short sentence that denies nothing."""
-    found = list(choice.anywhere.finditer(said))
-    letters = {choice.of(match) for match in found}
+    said = _CONTRASTED.sub("", said)
+    letters = {choice.of(match) for match in choice.anywhere.finditer(said)}
     if len(letters) != 1 or len(said.split()) > MAX_PROSE_WORDS:
         return None
-    return None if _NO_CLAIM.search(choice.anywhere.sub(" ", said)) else letters.pop()
+    is_denied = _NO_CLAIM.search(choice.anywhere.sub(" ", said))
+    return None if is_denied else choice.unless_more(letters.pop(), said)
 
 
 def _by_text(said: str, choice: _Choice) -> str | None:
@@ -435,10 +453,9 @@ def _by_text(said: str, choice: _Choice) -> str | None:
     on_lines = [letter for line in said.split("\n") if (letter := choice.is_text(line))]
     if len(on_lines) == 1:
         return on_lines[0]
-    first, *rest = re.split(r"[,.;:!—–]\s|\n| - ", said, maxsplit=1)
+    first, *rest = re.split(r"[,.;:!—\u2013]\s|\n| - ", said, maxsplit=1)
     begins = choice.is_text(first)
-    if begins and {choice.of(match) for match in choice.anywhere.finditer("".join(rest))} <= {
-        begins
-    }:
-        return begins
+    others = {choice.of(match) for match in choice.anywhere.finditer("".join(rest))}
+    if begins and others <= {begins}:
+        return choice.unless_more(begins, said)
     return _in_prose(said, choice) if len(sentences(said)) == 1 else None

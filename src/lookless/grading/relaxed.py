@@ -12,17 +12,18 @@ TOLERANCE = 0.05
 """A number may differ from the reference by this share of it."""
 
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
+_MINUS = "\u2212"
 _CURRENCY = re.compile(r"^([-+]?)[$€£¥]\s?(?=[\d.])")
 
 
 def relaxed(question: Question, text: str) -> Verdict:
-    """Return 1 if a model's answer is within 5 % of an accepted number, or is an accepted word.
+    r"""Return 1 if a model's answer is within 5 % of an accepted number, or is an accepted word.
 
     What a text marks as its answer is compared, else all of it, as in the official script.
 
     Example:
         >>> from pathlib import Path
-        >>> relaxed(Question("q", Path(), "How many?", "1000"), r"About \\boxed{1,040}")
+        >>> relaxed(Question("q", Path(), "How many?", "1000"), r"About \boxed{1,040}")
         Verdict(answer='1,040', grade=1.0)
     """
     answer = peel(final_answer(text))
@@ -43,12 +44,12 @@ def is_relaxed_match(prediction: str, reference: str) -> bool:
         >>> is_relaxed_match("1,000", "$1000"), is_relaxed_match("5%", "5")
         (True, True)
 
-    Source: Methani et al. 2020, Masry et al. 2022 (arXiv 2203.10244) as in Qwen-VL's and lmms-eval's
-    `relaxed_correctness`. Differs, where the official rule finds the same value in another form
-    wrong: separators of thousands and a currency sign in front do not count (officially a number
-    with them is a word); a reference of 0 is met by 0.0; a percentage on one side only is also met
-    by the same number without the sign, but with no tolerance; words are compared as by
-    `exact_match`. What is officially right stays right.
+    Source: Methani et al. 2020, Masry et al. 2022 (arXiv 2203.10244) as in Qwen-VL's and
+    lmms-eval's `relaxed_correctness`. Differs, where the official rule finds the same value in
+    another form wrong: separators of thousands and a currency sign in front do not count
+    (officially a number with them is a word); a reference of 0 is met by 0.0; a percentage on one
+    side only is also met by the same number without the sign, but with no tolerance; words are
+    compared as by `exact_match`. What is officially right stays right.
     """
     said, wanted = _number(prediction), _number(reference)
     if said is None or wanted is None:
@@ -61,9 +62,9 @@ def is_relaxed_match(prediction: str, reference: str) -> bool:
 
 
 def _number(text: str) -> float | None:
-    bare = _CURRENCY.sub(r"\1", _THOUSANDS.sub("", text.strip()))
+    bare = _CURRENCY.sub(r"\1", _THOUSANDS.sub("", text.strip().replace(_MINUS, "-")))
     try:
-        number = float(bare.rstrip("%")) / (100 if bare.endswith("%") else 1)
+        number = float(bare.rstrip("%").replace("_", " ")) / (100 if bare.endswith("%") else 1)
     except ValueError:
         return None
     return number if math.isfinite(number) else None

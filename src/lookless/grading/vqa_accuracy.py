@@ -40,9 +40,9 @@ def vqa_accuracy(question: Question, text: str) -> Verdict:
         >>> vqa_accuracy(Question("q", Path(), "?", "stop", references=people), "Stop!").grade
         0.9
     """
-    answer = vqa_normal(final_answer(text))
+    answer = final_answer(text)  # `A` is an answer, though nothing is left of it without articles
     references = question.references or (question.answer,)
-    return Verdict(answer, vqa_agreement(answer, references)) if answer else UNPARSED
+    return Verdict(vqa_normal(answer), vqa_agreement(answer, references)) if answer else UNPARSED
 
 
 def vqa_agreement(prediction: str, references: Sequence[str]) -> float:

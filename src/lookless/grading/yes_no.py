@@ -30,6 +30,13 @@ def yes_no(question: Question, text: str) -> Verdict:
 
 
 _YES, _NO = "yes|yeah|yep|yup", "no|nope|nah"
+_LONE = re.compile(
+    rf"(?:{_YES}|(?P<agrees>absolutely|certainly|definitely|of course|sure|indeed|correct|true"
+    rf"|i (?:think|believe) so)|sí|si|oui|ja|sim|да|是的?|有)"
+    rf"|(?P<no>{_NO}|false|non|nein|não|нет|否|不是?|没有)",
+    re.IGNORECASE,
+)
+"""An answer that is nothing else."""
 _EITHER = re.compile(rf"\b(?:(?:{_YES})|(?P<no>{_NO}))\b", re.IGNORECASE)
 _LEADING = re.compile(
     rf"[^\w\n]{{0,4}}(?:(?:well|so|ok|okay|hmm|sure)[ ,.!:]{{1,2}}){{0,2}}{_EITHER.pattern}",
@@ -42,8 +49,9 @@ _STATED = re.compile(
     re.IGNORECASE,
 )
 _SAYS_NEITHER = re.compile(
-    r"\b(?:yes(?:,? ?/ ?| or | and |, )no|no(?:,? ?/ ?| or | and |, )yes|(?:no|without) (?:a )?doubt"
-    r"|no question|no problem|no one|not only|not (?:a )?(?:yes|no)|no\.(?= ?\d))\b",
+    r"\b(?:yes(?:,? ?/ ?| or | and |, )no(?! \w)|no(?:,? ?/ ?| or | and |, )yes"
+    r"|(?:no|without) (?:a )?doubt|no question|no problem|no one|not only|not (?:a )?(?:yes|no))\b"
+    r"|\bno\. ?\d",
     re.IGNORECASE,
 )
 _REFUSED = re.compile(
@@ -51,13 +59,15 @@ _REFUSED = re.compile(
     r"|difficult to|don't|do not|not|isn't|no way (?:to|of)|not enough \w{3,12} to)"
     r"(?: (?:\w{1,12} ){0,2}?)(?:determin\w{1,3}|tell\w{0,3}|know\w{0,3}|sure|certain|clear|answer"
     r"|say|confirm|identify|assist|help|possible|visible enough)\b"
-    r"|\b(?:unclear|unsure|uncertain|no idea|no information|unknown|maybe|perhaps)\b",
+    r"|\b(?:unclear|unsure|uncertain|no idea|no information|unknown|maybe|perhaps"
+    r"|(?:not enough|insufficient|too little) \w{3,12})\b",
     re.IGNORECASE,
 )
 _DENIES = re.compile(
-    r"\b(?:no|not|none|never|nothing|nobody|neither|nowhere|cannot|without|absent)\b|n't\b",
+    r"\b(?:no|not|none|never|nothing|nobody|neither|nowhere|cannot|without|absent|false)\b|n't\b",
     re.IGNORECASE,
 )
+_SEES = frozenset("is are see has contains shows".split())
 _ADDS_NOTHING = frozenset(
     "i we you can see there is are it a an the in image picture photo of one indeed clearly "
     "visible shows contains has this that does do be present definitely here".split()
@@ -70,8 +80,8 @@ def read_yes_no(answer: str, question: str = "") -> str | None:
     The first of these that says anything decides: the last `the answer is`, or a last line that is
     only yes or no; the word that the answer begins with; the only one of both words in it. Without
     them a refusal is neither, another denial is no (`There is no dog`, as POPE's script reads it),
-    and yes is what only repeats the question (`There is a dog`). Words of correction (`wait`) make
-    what follows count first.
+    and yes is what begins with agreement (`Correct, ...`) or only repeats the question (`There is a
+    dog`). Words of correction (`wait`) make what follows count first.
 
     Args:
         answer: Without thinking and tags; markup does not matter.
@@ -84,6 +94,8 @@ def read_yes_no(answer: str, question: str = "") -> str | None:
     Source: POPE (arXiv 2305.10355). Differs: there whatever is not no is yes, even nothing.
     """
     said = _SAYS_NEITHER.sub(" ", plain(answer)).strip()
+    if set(re.findall(r"\w+", said.lower())) == {"yes", "no"}:
+        return None
     for part in corrections(said, is_no_an_answer=True):
         if reading := _read(part, question):
             return reading
@@ -91,7 +103,7 @@ def read_yes_no(answer: str, question: str = "") -> str | None:
 
 
 def _read(said: str, question: str) -> str | None:
-    if lone := _EITHER.fullmatch(said.rpartition("\n")[2].strip(" .!\"'()")):
+    if lone := _LONE.fullmatch(said.rpartition("\n")[2].strip(" .。!\"'()-")):
         return _which(lone)
     for statement in reversed(list(statements(said))):
         stated = _STATED.match(said, statement.start)
@@ -104,12 +116,19 @@ def _read(said: str, question: str) -> str | None:
     readings = {_which(found) for found in _EITHER.finditer(said)}
     if readings:
         return readings.pop() if len(readings) == 1 else None
-    if _DENIES.search((sentences(said) or [""])[0]):
+    first = (sentences(said) or [""])[0]
+    if first.endswith("?"):
+        return None
+    if _DENIES.search(first):
         return "no"
-    words = set(re.findall(r"\w+", (sentences(said) or [""])[0].lower()))
-    asked = set(re.findall(r"\w+", question.lower()))
-    repeats = bool(words - _ADDS_NOTHING) and words - _ADDS_NOTHING <= asked
-    return "yes" if repeats and not said.endswith("?") else None
+    words, asked = (
+        set(re.findall(r"\w+", text.lower())) for text in (first.replace("'s", " is"), question)
+    )
+    agrees = _LONE.match(first)
+    if agrees and agrees["agrees"] and first[agrees.end() : agrees.end() + 1] in tuple(",.!"):
+        return "yes"
+    named = words - _ADDS_NOTHING
+    return "yes" if named and named <= asked and words & _SEES else None
 
 
 def _which(found: re.Match[str]) -> str:

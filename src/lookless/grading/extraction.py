@@ -248,6 +248,10 @@ _NOT_A_CLAIM = re.compile(
 )
 
 
+MAX_CONDITION = 150
+"""So far before `the answer would be` an `if` makes it a supposition."""
+
+
 def statements(said: str) -> Iterator[Statement]:
     """Yield the places of a plain text that say what the answer is, in order.
 
@@ -256,10 +260,12 @@ def statements(said: str) -> Iterator[Statement]:
         [' B']
     """
     for cue in _CUE.finditer(said):
+        gap = cue["gap"] or ""
         clause = re.split(r"[.,;:!?\n]", said[max(0, cue.start() - 40) : cue.start()])[-1]
-        is_negated = bool(cue["no"] or _NOT.search(cue["gap"] or "")) or bool(
-            _NOT_A_CLAIM.search(clause)
-        )
+        before = re.split(r"[.!?\n]", said[max(0, cue.start() - MAX_CONDITION) : cue.start()])[-1]
+        is_supposed = "would" in gap and bool(re.search(r"\bif\b", before, re.IGNORECASE))
+        is_negated = bool(cue["no"] or _NOT.search(gap) or _NOT_A_CLAIM.search(clause))
+        is_negated |= is_supposed
         is_asked = sentence(said, cue.end()).endswith("?")
         is_hedged = bool(cue["hedge"]) or is_asked
         is_negated |= bool(cue["hedge"] and "not" in cue["hedge"].lower())

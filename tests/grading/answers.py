@@ -16,6 +16,7 @@ ASKED = (
     "What is the color of the bag?\n(A) red\n(B) blue\n(C) green\n(D) white\n"
     "Answer with the option's letter from the given choices directly."
 )
+KINDS = {"anls", "choice", "count", "free_form", "relaxed", "vqa_accuracy", "yes_no"}
 Row = dict[str, Any]
 
 
@@ -24,8 +25,11 @@ def adversarial(kind: str) -> pytest.MarkDecorator:
 
     A row with `is_unread` is one that a reader understands and the grader leaves unparsed.
     """
+    assert kind in KINDS
     lines = Path(__file__).with_name("adversarial.jsonl").read_text(encoding="utf-8").splitlines()
-    rows = [row for row in map(json.loads, lines) if row["kind"] == kind]
+    rows = [json.loads(line) for line in lines]
+    assert {row["kind"] for row in rows} == KINDS, "a row of no kind would be tested by nothing"
+    rows = [row for row in rows if row["kind"] == kind]
     ids = [f"{n}-{ascii(row['said'])[:40]}" for n, row in enumerate(rows)]
     return pytest.mark.parametrize("row", rows, ids=ids)
 

@@ -12,6 +12,7 @@ from lookless.grading.exact import exact_match
 from lookless.grading.extraction import (
     corrections,
     final_answer,
+    peel,
     plain,
     sentence,
     sentences,
@@ -30,7 +31,7 @@ def multiple_choice(question: Question, text: str) -> Verdict:
         >>> multiple_choice(question, "<think>A?</think>A blue one, so the answer is B.")
         Verdict(answer='B', grade=1.0)
     """
-    said = without_question(plain(final_answer(text)), question)
+    said = without_question(plain(peel(final_answer(text))), question)
     letter = read_letter(said, question.options)
     if letter is None:
         return UNPARSED

@@ -353,6 +353,13 @@ def print_evaluation(results: dict[str, Any]) -> None:
     rows = [(" - ".join(row["modes"][::-1]), row) for row in results["comparisons"]]
     if rows:
         console.print(comparisons_table("Differences between modes", rows))
+    failed = sum(row["failed"] for row in results["modes"].values())
+    if failed:
+        console.print(
+            f"{failed} answers failed and count for nothing; the report says why. "
+            "--resume asks for them again.",
+            highlight=False,
+        )
 
 
 @app.command(

@@ -21,6 +21,9 @@ def test_compared_gives_difference_test_and_looks_saved() -> None:
     assert row["looks_saved"] == pytest.approx(0.75)
     assert 0 < row["detectable"] < 1.5
     assert compared(first, [one("z", 1.0)], 0.01) is None
+    same = compared(first, first, 0.01)
+    assert same is not None
+    assert (same["difference"], same["detectable"]) == (0.0, None)
 
 
 def test_modes_are_compared_towards_the_freer_one_and_oracle_with_none() -> None:

@@ -72,7 +72,8 @@ def compared(
 
     Several samples of a question count as one, with their mean. Given are the difference `second` -
     `first` with interval, test and p-value; whether `second` is at most `margin` worse; the
-    difference that so many questions are likely to show; and how many looks `second` saves.
+    difference that so many questions are likely to show (None if no answer differs, as then nothing
+    tells how much answers vary); and how many looks `second` saves.
     """
     before, after = means(first), means(second)
     shared = [key for key in before if key in after]
@@ -91,7 +92,9 @@ def compared(
             len(shared),
             sum(d * d for d in differences) / len(differences),
             max(design_effect(differences, clusters), 1e-9),
-        ),
+        )
+        if any(differences)
+        else None,
         "looks_saved": None if not looks[0] else 1 - looks[1] / looks[0],
     }
 

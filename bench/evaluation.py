@@ -38,9 +38,10 @@ from lookless.benchmarks.questions import Selection, read_questions, with_images
 from lookless.chat.dialect import Dialect
 from lookless.cli import mistakes_in_one_line
 from lookless.evaluation.config import EvalConfig
+from lookless.evaluation.journal import read_answers
 from lookless.evaluation.model import Model, open_model
 from lookless.evaluation.results import results_of
-from lookless.evaluation.run import Asker, answer_all, planned, read_answers
+from lookless.evaluation.run import Asker, answer_all, planned
 from lookless.policies.policy import Failed, Observation, Policy, Prompt, Sampled, Session
 from lookless.runs import provenance
 
@@ -93,7 +94,7 @@ def seeing(model: Model) -> Model:
         model.name,
         model.identity,
         model.chat,
-        lambda seed: Seeing(model.policy(seed)),
+        lambda seed, batch: Seeing(model.policy(seed, batch)),
         model.limits,
         model.batch,
     )
@@ -114,8 +115,8 @@ def noisy(width: int, height: int, seed: int) -> bytes:
 def asked(model: Model, questions: Sequence[Any], config: EvalConfig, out: Path) -> float:
     """Return the seconds that an evaluation takes from questions to results."""
     began = time.perf_counter()
-    asker = Asker(model, config.limits(model.limits), OWN.grade, 1, 0, model.batch)
-    answer_all(out / "samples.jsonl", planned(questions, config, asker), asker, silent)
+    asker = Asker(model, config.limits(model.limits), OWN.grade, 1, 0)
+    answer_all(out / "samples.jsonl", planned(questions, config, model.batch), asker, silent)
     answered = read_answers(out / "samples.jsonl", config.modes)
     found = results_of(OWN, answered, 0.01)
     spent = time.perf_counter() - began

@@ -532,5 +532,6 @@ def mistakes_in_one_line() -> Iterator[None]:
         message = f"{said[:1].lower()}{said[1:]}; see {command} --help"
     except LooklessError as error:
         message = str(error)
-    print(f"lookless: {' '.join(message.split())}", file=sys.stderr)
+    line = f"lookless: {' '.join(message.split())}"
+    print(line.encode(errors="backslashreplace").decode(), file=sys.stderr)
     sys.exit(2)

@@ -1,6 +1,7 @@
 """The rollout loop, the one place in which a model looks: RL, evaluation and `ask` share it."""
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -83,8 +84,12 @@ def rollout(
     requests: Sequence[tuple[Question, Mode]],
     sources: SourceCache,
     limits: Limits | None = None,
+    samples: Sequence[int] | None = None,
 ) -> list[Rollout]:
     """Return one finished rollout for each (question, mode), in order; all run as one batch.
+
+    `samples` tells apart several rollouts of one request to a policy that draws each by itself; by
+    default they are counted.
 
     A model's bad output never raises: it becomes an observation or a stop reason. A turn that
     `Failed` ends its rollout with `FAULT`; what the policy raises is a fault of the infrastructure
@@ -97,7 +102,11 @@ def rollout(
         return []
     limits = limits or Limits()
     began = time.monotonic()
-    episodes = [_begin(policy, question, mode, sources) for question, mode in requests]
+    samples = _counted(requests) if samples is None else samples
+    episodes = [
+        _begin(policy, question, mode, sample, sources)
+        for (question, mode), sample in zip(requests, samples, strict=True)
+    ]
     for episode in episodes:
         if len(episode.token_ids) + limits.max_turn_tokens > limits.max_context:
             episode.end(StopReason.CONTEXT_LENGTH)
@@ -133,7 +142,19 @@ def check_faults(rollouts: Sequence[Rollout]) -> None:
         )
 
 
-def _begin(policy: Policy, question: Question, mode: Mode, sources: SourceCache) -> _Episode:
+def _counted(requests: Sequence[tuple[Question, Mode]]) -> list[int]:
+    """Return how many times each request was made before."""
+    seen: Counter[tuple[str, Mode]] = Counter()
+    samples = []
+    for question, mode in requests:
+        samples.append(seen[question.id, mode])
+        seen[question.id, mode] += 1
+    return samples
+
+
+def _begin(
+    policy: Policy, question: Question, mode: Mode, sample: int, sources: SourceCache
+) -> _Episode:
     chat = policy.chat
     source = sources.get(question.image)
     region = question.region
@@ -141,7 +162,7 @@ def _begin(policy: Policy, question: Question, mode: Mode, sources: SourceCache)
     prefix = chat.prefix(view, question.text, mode)
     rest = chat.instruction(mode)
     overview = Picture(source, view)
-    prompt = Prompt(question, mode, tuple(prefix), overview, tuple(rest))
+    prompt = Prompt(question, mode, tuple(prefix), overview, tuple(rest), sample)
     ids = [*prefix, *rest]
     return _Episode(
         prompt,

@@ -39,6 +39,7 @@ def open_run(folder: Path, config: Mapping[str, Any], *, resume: bool = False) -
     """
     settings = json.loads(json.dumps(config, default=plain))
     try:
+        check_folder(folder, resume=resume)
         return _continued(folder, settings) if resume else _new(folder, settings)
     except OSError as error:
         raise RunError(
@@ -46,14 +47,33 @@ def open_run(folder: Path, config: Mapping[str, Any], *, resume: bool = False) -
         ) from None
 
 
+def check_folder(folder: Path, *, resume: bool = False) -> None:
+    """Raise what `open_run` would, as far as that is known without the settings.
+
+    Raises:
+        RunError: If the folder exists and `resume` is off, or there is nothing to resume.
+    """
+    if resume:
+        if not (folder / CONFIG_FILE).is_file():
+            raise RunError(
+                f"a resumed run must have been started, got {str(folder)!r} without {CONFIG_FILE}; "
+                "leave out --resume"
+            )
+        return
+    if folder.exists() and not folder.is_dir():
+        raise RunError(
+            f"output folder must be a folder, got the file {str(folder)!r}; choose another"
+        )
+    if folder.exists() and any(folder.iterdir()):
+        raise RunError(
+            f"output folder must be new, got {str(folder)!r} which has content; "
+            "choose another folder, or continue an interrupted run with --resume"
+        )
+
+
 def _continued(folder: Path, settings: dict[str, Any]) -> Path:
     """Return the folder of a run that was started with the same settings."""
     file = folder / CONFIG_FILE
-    if not file.is_file():
-        raise RunError(
-            f"a resumed run must have been started, got {str(folder)!r} without {CONFIG_FILE}; "
-            "leave out --resume"
-        )
     saved = read_config(file)
     if saved != settings:
         names = sorted(k for k in saved.keys() | settings.keys() if saved.get(k) != settings.get(k))
@@ -66,15 +86,6 @@ def _continued(folder: Path, settings: dict[str, Any]) -> Path:
 
 def _new(folder: Path, settings: dict[str, Any]) -> Path:
     """Return a new folder with config.json in it."""
-    if folder.exists() and not folder.is_dir():
-        raise RunError(
-            f"output folder must be a folder, got the file {str(folder)!r}; choose another"
-        )
-    if folder.exists() and any(folder.iterdir()):
-        raise RunError(
-            f"output folder must be new, got {str(folder)!r} which has content; "
-            "choose another folder, or continue an interrupted run with --resume"
-        )
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / CONFIG_FILE, {"config": settings, **provenance()})
     return folder

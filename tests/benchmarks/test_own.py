@@ -113,7 +113,7 @@ def test_scores_are_by_category_where_there_are_any(folder: Path) -> None:
         ({"question": ""}, "row 1: question must be filled in"),
         ({"answer": None}, "row 1: answer must be filled in, .*benchmarks.own lists the fields"),
         ({"answer": []}, "row 1: answer must be an answer"),
-        ({"options": ["red"]}, "row 1: options must be at least two options"),
+        ({"options": ["red"]}, "row 1: options must be two to 26 options"),
         ({"options": ["a", "b"], "answer": "C"}, "row 1: answer must be a letter from A to B"),
         ({"boxes": [1, 2, 3]}, "row 1: boxes must be boxes of four numbers"),
     ],

@@ -105,6 +105,7 @@ def test_runs_without_a_common_benchmark_or_mode_are_refused(
     with pytest.raises(RunError, match="share a benchmark, got lookworld and vstar"):
         compare(runs[0], other, 0.01)
     modes = {"toolfree": results["modes"]["never"]}
+    results["protocol"]["prompts"]["toolfree"] = "?"
     (other / "results.json").write_text(json.dumps(results | {"modes": modes}))
     with pytest.raises(RunError, match="share a mode, got never, always, adaptive and toolfree"):
         compare(runs[0], other, 0.01)

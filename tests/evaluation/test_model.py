@@ -15,9 +15,12 @@ from served import Server, said
 
 def test_a_checkpoint_is_asked_as_it_was_trained() -> None:
     model = open_model(str(base_folder()), temperature=0.5)
-    policy = model.policy(3)
+    policy, other, again = (model.policy(3, batch) for batch in ("a", "b", "a"))
     assert isinstance(policy, HfPolicy)
-    assert (policy.temperature, policy.seed) == (0.5, 3)
+    assert isinstance(other, HfPolicy)
+    assert isinstance(again, HfPolicy)
+    assert policy.temperature == 0.5
+    assert policy.seed == again.seed != other.seed
     assert model.limits == TINY_LIMITS == RlConfig().limits
     assert model.identity == fingerprint(base_folder())
 
@@ -25,13 +28,13 @@ def test_a_checkpoint_is_asked_as_it_was_trained() -> None:
 def test_a_server_is_asked_with_one_connection_and_a_seed_each(server: Server) -> None:
     server.play = lambda body: said("K7")
     model = open_model(server.url, 0.0, Settings(frame=Frame.RESIZED, concurrency=3))
-    first, second = model.policy(1), model.policy(2)
+    first, second = model.policy(1, "a"), model.policy(2, "b")
     assert isinstance(first, OpenAIPolicy)
     assert isinstance(second, OpenAIPolicy)
-    assert (first.seed, second.seed, first.model, first.concurrency) == (1, 2, "m", 3)
-    assert first.asked is not second.asked
+    assert (first.seed, second.seed, first.model) == (1, 2, "m")
     assert model.chat.frame is Frame.RESIZED
-    assert (model.limits, model.batch) == (LARGE_LIMITS, 12)
+    assert (model.limits, model.batch, model.concurrency) == (LARGE_LIMITS, 24, 3)
+    assert not model.is_batched
 
 
 @pytest.mark.parametrize(

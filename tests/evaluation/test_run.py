@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 
 from evaluation.asked import Interrupted, Watched, evaluated, lines, untimed, world
+from lookless.cli import validated
 from lookless.errors import ConfigError, LooklessError, PolicyError, RunError
+from lookless.evaluation.config import EvalConfig
 from lookless.evaluation.run import Keys
 from lookless.runs import read_config
 from served import Body, Reply, Server, said, wrong
@@ -110,6 +112,26 @@ def test_resuming_with_other_settings_is_refused(tmp_path: Path, data: Path) -> 
         evaluated(tmp_path / "run", data, modes=("never",))
 
 
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"samples": 2}, "temperature must be above 0 for several samples, got 0 and 2 samples"),
+        ({"modes": ("never", "never")}, "modes must be distinct, got never, never"),
+        ({"modes": ("never",), "audit": 3}, "audit must have a mode that looks"),
+        ({"judge_model": "m"}, "judge_model must come with judge"),
+        ({"server_model": "m"}, "server_model and frame must come with a server"),
+        ({"frame": "resized"}, "server_model and frame must come with a server"),
+        ({"temperature": float("inf")}, "finite"),
+    ],
+)
+def test_settings_that_mean_nothing_are_refused(
+    data: Path, settings: dict[str, Any], said: str
+) -> None:
+    facts = {"benchmark": "lookworld", "data": data, "model": "scripted:gold"}
+    with pytest.raises(ConfigError, match=said):
+        validated(EvalConfig, facts | settings)
+
+
 def test_a_missing_image_fails_its_own_questions_and_is_asked_for_again(tmp_path: Path) -> None:
     data = world(tmp_path / "world")
     first = data / lines(data / "questions.jsonl")[0]["image"]
@@ -142,7 +164,6 @@ def test_limit_ids_and_categories_choose_questions(tmp_path: Path, data: Path) -
     ("settings", "said"),
     [
         ({"benchmark": "lookwrld"}, "did you mean lookworld"),
-        ({"samples": 2}, "temperature must be above 0 for several samples"),
         ({"model": "nowhere"}, "model must be a checkpoint folder"),
         ({"model": "scripted:gould"}, "script must be one of gold, chance"),
         ({"ids": ("nobody",)}, "ids must be of the benchmark, got 'nobody'"),

@@ -81,7 +81,7 @@ def test_necessity_is_unknown_without_ground_truth() -> None:
 def test_summary_of_nothing_is_empty() -> None:
     row = summary([])
     assert (row["accuracy"], row["undecided"], row["necessity"]) == (None, 0, None)
-    assert (row["look_rate"], row["latency_s"]) == (0.0, None)
+    assert (row["look_rate"], row["latency_s"]) == (None, None)
 
 
 def test_interval_is_by_image() -> None:

@@ -11,8 +11,8 @@ from evaluation.asked import evaluated, world
 from lookless.benchmarks.lookworld import BENCHMARK
 from lookless.chat.dialect import Dialect
 from lookless.episode import Mode
+from lookless.evaluation.journal import read_answers
 from lookless.evaluation.results import results_of
-from lookless.evaluation.run import read_answers
 from lookless.policies.policy import Prompt
 from lookless.policies.scripted import SCRIPTS, Script, gold
 from lookless.runs import read_config, read_jsonl, write_json

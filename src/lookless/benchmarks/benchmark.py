@@ -10,7 +10,7 @@ from lookless.benchmarks.stored import Stored
 from lookless.benchmarks.tables import Files
 from lookless.episode import Question
 from lookless.grading.verdict import Grader, Verdict
-from lookless.statistics.intervals import bootstrap_interval, mean_interval
+from lookless.statistics.intervals import bootstrap_interval, certain_interval, mean_interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +98,8 @@ def by_family(graded: Sequence[Graded]) -> list[Metric]:
 def macro(name: str, graded: Sequence[Graded], groups: Sequence[Hashable]) -> Metric:
     """Return the unweighted mean over the groups' mean grades.
 
+    Resamples without any answer of a group are those of the other groups.
+
     Args:
         name: Of the metric.
         graded: The N answers.
@@ -113,7 +115,7 @@ def macro(name: str, graded: Sequence[Graded], groups: Sequence[Hashable]) -> Me
         grades_RG, counts_RG = sums_RK[:, : len(places)], sums_RK[:, len(places) :]
         nothing = np.full_like(grades_RG, np.nan)
         shares_RG = np.divide(grades_RG, counts_RG, out=nothing, where=counts_RG > 0)
-        return np.asarray(shares_RG.mean(1))
+        return np.asarray(np.nanmean(shares_RG, axis=1))
 
     return of_sums(name, graded, columns_NK, mean)
 
@@ -130,11 +132,13 @@ def of_sums(
         name: Of the metric.
         graded: The N answers.
         columns_NK: K numbers for each answer, to be added up.
-        statistic: From sums (R, K) to values (R,); NaN where it is undefined.
+        statistic: From sums (R, K) to values (R,), in 0..1; NaN where it is undefined.
     """
     clusters = [one.question.unit for one in graded]
     value = float(statistic(columns_NK.sum(0, keepdims=True))[0]) if graded else float("nan")
     low, high = bootstrap_interval(columns_NK, clusters, statistic)
+    if high - low < 1e-9 and not np.isnan(value):
+        low, high = certain_interval(value, len(set(clusters)))
     n = _questions(graded)
     return Metric(name, None if np.isnan(value) else value, low, high, n, len(set(clusters)))
 

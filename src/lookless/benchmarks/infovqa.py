@@ -76,7 +76,9 @@ def _references(row: Row) -> tuple[str, ...]:
 
 
 def _place(row: Row) -> str:
-    name = next(name for name in _PLACES if row.has(name))
+    name = next((name for name in _PLACES if row.has(name)), None)
+    if name is None:
+        raise row.wrong(_PLACES, "filled in", None)
     page = row.optional("ucsf_document_page_no") or ""
     return f"{row.text(name)}{page and '/'}{page}"
 

@@ -13,6 +13,9 @@ from lookless.benchmarks.tables import Files, Row
 from lookless.episode import Question
 from lookless.grading.exact import boxed_exact
 
+MOST_PX = 1e6
+"""No detail is larger."""
+
 
 def load(files: Files) -> Iterator[Entry]:
     """Yield the questions with their evidence, and what is known of their need of a look."""
@@ -44,8 +47,8 @@ def _number(row: Row, name: str) -> float | None:
     value = row.values.get(name)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise row.wrong((name,), "a number or null", value)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < MOST_PX:
+        raise row.wrong((name,), f"a number from 0 to {MOST_PX:g}, or null", value)
     return float(value)
 
 

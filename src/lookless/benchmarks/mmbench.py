@@ -72,15 +72,16 @@ def score(graded: Sequence[Graded]) -> list[Metric]:
 
 
 def _circles(graded: Sequence[Graded]) -> list[Graded]:
-    """Return one answer for each question, as right as the worst of its copies."""
-    worst: dict[tuple[str, int], Graded] = {}
+    """Return one answer for each question with all its copies, as right as the worst of them."""
+    circles: dict[tuple[str, int], list[Graded]] = {}
     for one in graded:
-        key = one.question.unit, one.sample
-        if key not in worst or one.verdict.grade < worst[key].verdict.grade:
-            worst[key] = one
-    return [
-        replace(one, question=replace(one.question, id=one.question.unit)) for one in worst.values()
+        circles.setdefault((one.question.unit, one.sample), []).append(one)
+    worst = [
+        min(circle, key=lambda one: one.verdict.grade)
+        for circle in circles.values()
+        if len(circle) == circle[0].question.choices  # one for each place of the right option
     ]
+    return [replace(one, question=replace(one.question, id=one.question.unit)) for one in worst]
 
 
 BENCHMARK = Benchmark(

@@ -17,6 +17,7 @@ and punctuation. Questions about one image are a cluster.
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from string import ascii_uppercase
 
 from lookless.benchmarks.benchmark import (
     Benchmark,
@@ -57,7 +58,7 @@ def load(files: Files) -> Iterator[Entry]:
     for number, row in enumerate(Files(table, files.with_images).rows(images=()), 1):
         value = row.values.get("image")
         is_file = isinstance(value, str) and len(value) <= _LONGEST_NAME
-        stored: Stored = row.file("image") if is_file else row.image("image")
+        stored: Stored = row.file("image", is_anywhere=True) if is_file else row.image("image")
         cluster = row.text("image") if is_file else keys.of(row, "image")
         yield Entry(_question(row, str(number), cluster), (stored,))
 
@@ -104,8 +105,8 @@ def _options(row: Row) -> tuple[str, ...]:
     if not row.has("options") or row.values["options"] == []:
         return ()
     options = row.texts("options")
-    if len(options) < 2:
-        raise row.wrong(("options",), "at least two options", list(options))
+    if not 2 <= len(options) <= len(ascii_uppercase):
+        raise row.wrong(("options",), "two to 26 options", list(options))
     return options
 
 

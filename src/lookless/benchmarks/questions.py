@@ -74,14 +74,13 @@ def with_images(
     Raises:
         DataError: If an image is missing or damaged.
     """
-    wanted = {question.id for question in chosen.questions}
+    missing = {question.id for question in chosen.questions}
     files: dict[str, tuple[Path | Reference, ...]] = {}
-    missing = wanted
     while missing:
         for entry in benchmark.load(Files(data)):
             if entry.question.id in missing:
                 files[entry.question.id] = _unpacked(entry, cache)
-                missing = missing - {entry.question.id}
+                missing.discard(entry.question.id)
                 progress(len(files))
                 if not missing:
                     break
@@ -172,10 +171,11 @@ def _check_counts(
 def _selected(questions: Sequence[Question], selection: Selection) -> list[Question]:
     _check_known("ids", selection.ids, [q.id for q in questions])
     _check_known("categories", selection.categories, [q.family for q in questions])
+    ids = set(selection.ids)
     chosen = [
         q
         for q in questions
-        if (not selection.ids or q.id in selection.ids)
+        if (not ids or q.id in ids)
         and (not selection.categories or q.family in selection.categories)
     ][: selection.limit]
     if not chosen:
@@ -186,7 +186,8 @@ def _selected(questions: Sequence[Question], selection: Selection) -> list[Quest
 
 
 def _check_known(name: str, wanted: Collection[str], known: Sequence[str]) -> None:
-    unknown = [one for one in wanted if one not in set(known)]
+    there = set(known)
+    unknown = [one for one in wanted if one not in there]
     if unknown:
         some = list(dict.fromkeys(one for one in known if one))
         more = ", ..." if len(some) > SHOWN else ""

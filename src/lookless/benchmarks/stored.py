@@ -36,7 +36,7 @@ def unpack(embedded: Embedded, folder: Path) -> Path:
     Equal images share one file, and a file that is there is not written again.
 
     Raises:
-        DataError: If base64 text is damaged.
+        DataError: If base64 text is damaged, or `folder` cannot be written.
     """
     data = embedded.data
     if isinstance(data, str):
@@ -47,9 +47,15 @@ def unpack(embedded: Embedded, folder: Path) -> Path:
                 f"{embedded.where} must be an image as base64, got {error}; download the file again"
             ) from None
     file = folder / hashlib.sha256(data).hexdigest()[:32]
-    if not file.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        part = file.with_suffix(".part")
-        part.write_bytes(data)
-        part.replace(file)
+    try:
+        if not file.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            part = file.with_suffix(".part")
+            part.write_bytes(data)
+            part.replace(file)
+    except OSError as error:
+        raise DataError(
+            f"cache must be a folder that can be written, got {str(folder)!r}: {error.strerror}; "
+            "name another one with --cache"
+        ) from None
     return file

@@ -32,6 +32,8 @@ Source: VLMEvalKit, `ImageBaseDataset.__init__`.
 OFFICIAL = "is this the benchmark's official file?"
 _BATCH_ROWS = 4
 _SHOWN_CHARS = 60
+_MOST = 1e9
+"""No coordinate or size in pixels is as large."""
 _LINES = re.compile(r"\s*\{[^\n]*\}[^\S\n]*\n\s*\{")
 """An object on one line, and another one after it."""
 
@@ -195,18 +197,27 @@ class Row:
             return Reference(value, where)
         return Embedded(value, where)
 
-    def file(self, *names: str, under: Path | None = None, beside: Sequence[str] = ()) -> Path:
+    def file(
+        self,
+        *names: str,
+        under: Path | None = None,
+        beside: Sequence[str] = (),
+        is_anywhere: bool = False,
+    ) -> Path:
         """Return a file that the row names, relative to its table.
 
         Args:
             names: Of the field.
             under: What it is relative to instead.
             beside: Folders next to the table where it may be as well.
+            is_anywhere: Whether it may lie outside these folders.
 
         Raises:
-            DataError: If images are wanted and there is no such file.
+            DataError: If images are wanted and there is no such file, or it may not lie there.
         """
         name = self.text(*names)
+        if not is_anywhere and (Path(name).is_absolute() or ".." in Path(name).parts):
+            raise self.wrong(names, "a file below the benchmark's folder", name)
         roots = [under or self.folder, *(self.folder / folder for folder in beside)]
         return self.existing(names[0], [root / name for root in roots])
 
@@ -217,7 +228,7 @@ class Row:
             DataError: If images are wanted and it is in none of them.
         """
         for file in files:
-            if not self.with_images or file.is_file():
+            if not self.with_images or _is_file(file):
                 return file
         raise DataError(
             f"{self.where}: {field} must name a file, got {str(files[0])!r}, which is not "
@@ -269,6 +280,7 @@ class ImageKeys:
 
     def __init__(self) -> None:
         self._by_index: dict[str, str] = {}
+        self._by_content: dict[str, str] = {}
 
     def of(self, row: Row, *names: str) -> str:
         """Return a short text that equal images share; empty if the row has no image."""
@@ -278,11 +290,14 @@ class ImageKeys:
         if not isinstance(value, str | bytes):
             return ""
         if isinstance(value, str) and len(value) <= REFERENCE_CHARS:
-            return self._by_index.get(value, value)
+            return self._by_index.setdefault(value, f"row {value}")
         data = value.encode() if isinstance(value, str) else value
-        key = hashlib.sha256(data).hexdigest()[:16]
-        if row.has("index"):
-            self._by_index[row.text("index")] = key
+        content = hashlib.sha256(data).hexdigest()[:16]
+        index = row.text("index") if row.has("index") else ""
+        # A row that was referred to before it came has its name already.
+        key = self._by_content.setdefault(content, self._by_index.get(index, content))
+        if index:
+            self._by_index[index] = key
         return key
 
 
@@ -303,8 +318,17 @@ def _listed(text: str) -> list[str] | None:
     return found if is_texts else None
 
 
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name too long, or with a null character
+        return False
+
+
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    return abs(value) < _MOST  # false for NaN, and for an integer too large for a float
 
 
 def _is_empty(value: Any) -> bool:

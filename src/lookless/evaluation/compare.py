@@ -9,9 +9,10 @@ from typing import Any
 from lookless.errors import DataError, RunError
 from lookless.evaluation.answered import Answered
 from lookless.evaluation.config import MODES
+from lookless.evaluation.journal import read_answers
 from lookless.evaluation.protocol import differences
 from lookless.evaluation.results import compared
-from lookless.evaluation.run import RESULTS, SAMPLES, read_answers
+from lookless.evaluation.run import RESULTS, SAMPLES
 from lookless.statistics.paired import holm
 
 _SHOWN_CHARS = 60
@@ -97,13 +98,15 @@ def runs_in(folder: Path) -> dict[str, Run]:
 
 def _results(file: Path) -> dict[str, Any]:
     try:
-        results = json.loads(file.read_text())
-    except (OSError, ValueError):
-        results = None
-    if not isinstance(results, dict) or not {"benchmark", "modes", "protocol"} <= results.keys():
+        loaded = json.loads(file.read_text())
+        is_ours = loaded["benchmark"] and set(loaded["modes"]) <= set(loaded["protocol"]["prompts"])
+    except (OSError, ValueError, TypeError, KeyError):
+        is_ours = False
+    if not is_ours:
         raise RunError(
             f"results must be of `lookless eval`, got others in {str(file)!r}; name another folder"
         )
+    results: dict[str, Any] = loaded
     return results
 
 

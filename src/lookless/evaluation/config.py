@@ -1,12 +1,14 @@
 """Settings of an evaluation."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lookless.benchmarks.questions import Selection
 from lookless.episode import Mode
+from lookless.errors import ConfigError
+from lookless.evaluation.model import Server
 from lookless.frames import Frame
 from lookless.rollout import Limits
 
@@ -35,7 +37,7 @@ class EvalConfig(BaseModel):
     modes: tuple[ModeName, ...] = Field(("never", "always", "adaptive"), min_length=1)
     samples: int = Field(1, ge=1)
     """Answers to each question in each mode."""
-    temperature: float = Field(0.0, ge=0)
+    temperature: float = Field(0.0, ge=0, allow_inf_nan=False)
     seed: int = Field(0, ge=0)
 
     limit: int | None = Field(None, ge=1)
@@ -56,6 +58,11 @@ class EvalConfig(BaseModel):
     """What a model behind a server writes boxes in."""
     concurrency: int = Field(8, ge=1)
     """Requests at once."""
+    timeout_s: float = Field(120.0, gt=0, allow_inf_nan=False)
+    """Longest silence of a server; then the request is tried again."""
+    retries: int = Field(5, ge=0)
+    limit_name: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    """What a server calls the limit on a turn's tokens."""
 
     margin: float = Field(0.01, ge=0, le=1)
     """Loss of accuracy that would not matter, for non-inferiority."""
@@ -65,15 +72,51 @@ class EvalConfig(BaseModel):
     """Address of a server whose model grades instead of the rules."""
     judge_model: str | None = None
 
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        """Refuse what would have no effect, or mean nothing."""
+        if len(set(self.modes)) < len(self.modes):
+            raise ConfigError(
+                f"modes must be distinct, got {', '.join(self.modes)}; name each once"
+            )
+        if self.samples > 1 and self.temperature == 0:
+            raise ConfigError(
+                f"temperature must be above 0 for several samples, got 0 and {self.samples} "
+                "samples; without chance they are all the same"
+            )
+        if self.audit and not {"adaptive", "always"} & set(self.modes):
+            raise ConfigError("audit must have a mode that looks, got neither adaptive nor always; "
+                              "add one")  # fmt: skip
+        if self.judge_model and not self.judge:
+            raise ConfigError("judge_model must come with judge, got it alone; say where it is")
+        if not self.is_served and (self.server_model or self.frame != "permille"):
+            raise ConfigError(
+                f"server_model and frame must come with a server, got model {self.model!r}; "
+                "leave them out"
+            )
+        return self
+
+    @property
+    def is_served(self) -> bool:
+        """Return whether the model is behind a server."""
+        return self.model.startswith(("http://", "https://"))
+
     @property
     def selection(self) -> Selection:
         """Return which questions are asked."""
         return Selection(self.limit, self.ids, self.categories)
 
-    @property
-    def server_frame(self) -> Frame:
-        """Return the frame of a server's boxes."""
-        return Frame(self.frame)
+    def server(self, api_key: str | None) -> Server:
+        """Return how a server is asked."""
+        return Server(
+            self.server_model,
+            Frame(self.frame),
+            self.concurrency,
+            self.timeout_s,
+            self.retries,
+            self.limit_name,
+            api_key,
+        )
 
     def limits(self, usual: Limits) -> Limits:
         """Return the limits of each episode: those of the model's kind, where none are set."""

@@ -1,7 +1,9 @@
 """Answering questions with one policy, in batches."""
 
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 from lookless.episode import Mode, Question, Rollout, StopReason, Turn
 from lookless.errors import ImageError
@@ -55,32 +57,66 @@ def answer_batch(
     limits: Limits,
     grader: Examiner,
     threads: int = 1,
+    concurrency: int = 1,
 ) -> list[Answered]:
-    """Return the answer to each (question, sample), in order; all run as one batch.
+    """Return the answer to each (question, sample), in order.
 
-    An image that cannot be opened is a fault of its own questions only. Answers are graded by so
-    many threads, which pays if the grader waits for a judge.
+    An image that cannot be opened is a fault of its own questions only.
+
+    Args:
+        policy: Who answers.
+        asked: What is asked, and which of several answers to it this is.
+        mode: Of the prompt.
+        sources: Opens the images.
+        limits: Of each episode.
+        grader: Reads and grades the last turn.
+        threads: That grade; several pay if the grader waits for a judge.
+        concurrency: Rollouts under way at once, each by itself; 1 makes one batch of all.
     """
-    try:
-        rollouts = rollout(policy, [(question, mode) for question, _ in asked], sources, limits)
-    except ImageError as error:
-        if len(asked) > 1:
-            parts = [
-                answer_batch(policy, [a], mode, sources, limits, grader, threads) for a in asked
-            ]
-            return [one for part in parts for one in part]
-        rollouts = [_failed(asked[0][0], mode, str(error))]
-    questions = [question for question, _ in asked]
+    faults = {question: _fault_of(question, sources) for question, _ in asked}
+    good = [one for one in asked if faults[one[0]] is None]
+
+    def run(part: Sequence[tuple[Question, int]]) -> list[Rollout]:
+        requests = [(question, mode) for question, _ in part]
+        try:
+            return rollout(policy, requests, sources, limits, [sample for _, sample in part])
+        except ImageError as error:  # it was damaged behind its header
+            if len(part) > 1:
+                return [done for one in part for done in run([one])]
+            return [_failed(part[0][0], mode, str(error))]
+
+    began = time.monotonic()
+    if concurrency > 1:
+        with ThreadPoolExecutor(concurrency) as pool:
+            rollouts = [done for part in pool.map(run, [[one] for one in good]) for done in part]
+        share = (time.monotonic() - began) / max(len(rollouts), 1)
+        rollouts = [replace(done, seconds=share) for done in rollouts]
+    else:
+        rollouts = run(good) if good else []
+    come = iter(rollouts)
+    every = [
+        next(come) if (fault := faults[question]) is None else _failed(question, mode, fault)
+        for question, _ in asked
+    ]
 
     def verdict(question: Question, done: Rollout) -> Verdict | None:
         return verdict_on(question, done, grader)
 
     with ThreadPoolExecutor(threads) as pool:
-        verdicts = list(pool.map(verdict, questions, rollouts))
+        verdicts = list(pool.map(verdict, [question for question, _ in asked], every))
     return [
         Answered(question, done, found, sample)
-        for (question, sample), done, found in zip(asked, rollouts, verdicts, strict=True)
+        for (question, sample), done, found in zip(asked, every, verdicts, strict=True)
     ]
+
+
+def _fault_of(question: Question, sources: SourceCache) -> str | None:
+    """Return why a question's image cannot be opened, as far as its header tells."""
+    try:
+        _ = sources.get(question.image).size
+    except ImageError as error:
+        return str(error)
+    return None
 
 
 def _failed(question: Question, mode: Mode, message: str) -> Rollout:

@@ -49,12 +49,10 @@ def gain_and_harm(
     called = np.array([b.rollout.is_used for _, b in pairs], dtype=bool)
     rise, fall = np.maximum(after - before, 0.0), np.maximum(before - after, 0.0)
     columns = np.stack([rise * called, rise * ~called, fall * called, fall * ~called], axis=1)
-    ones = np.ones((len(pairs), 1))
     clusters = [a.question.unit for a, _ in pairs]
     result: dict[str, Any] = {"n": len(pairs), "difference": _mean(after - before)}
     for k, name in enumerate(TERMS):
-        part = np.concatenate([columns[:, k : k + 1], ones], axis=1)
-        interval = bootstrap_interval(part, clusters, _ratio)
+        interval = bounded_mean_interval(columns[:, k].tolist(), clusters)
         result[name] = {"value": _mean(columns[:, k]), "ci": list(interval)}
     total = sum(result[n]["value"] * s for n, s in zip(TERMS, (1, 1, -1, -1), strict=True))
     result["residual"] = result["difference"] - total
@@ -154,7 +152,7 @@ def coverage(answered: Sequence[Answered]) -> dict[str, Any] | None:
     of rollouts whose crops hold at least HIT of the evidence. Wrong answers are split into those
     whose crops missed the evidence and those that saw it.
     """
-    looked = [a for a in answered if a.rollout.is_used and a.question.boxes]
+    looked = [a for a in answered if a.rollout.is_used and a.question.boxes and not a.is_failed]
     if not looked:
         return None
     shares, ious, found, missed_wrong, seen_wrong = [], [], 0, 0, 0
@@ -269,10 +267,6 @@ def _grade(one: Answered) -> float:
 
 def _mean(values: Sequence[float] | NDArray[Any]) -> float | None:
     return float(np.mean(values)) if len(values) else None
-
-
-def _ratio(sums_RK: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.asarray(sums_RK[:, 0] / sums_RK[:, 1])
 
 
 def _difference(

@@ -1,9 +1,11 @@
 """What can be evaluated: a checkpoint folder, a chat server, or a script, by one name."""
 
 import hashlib
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from lookless.chat.dialect import Dialect
 from lookless.chat.remote import RemoteChat
@@ -29,6 +31,10 @@ class Server:
     frame: Frame = Frame.PERMILLE
     """What the model writes boxes in."""
     concurrency: int = 8
+    timeout_s: float = 120.0
+    retries: int = 5
+    limit_name: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    """What it calls the limit on a turn's tokens."""
     api_key: str | None = None
 
 
@@ -41,12 +47,16 @@ class Model:
     identity: str
     """Tells distinct models apart, as well as that can be known from outside."""
     chat: Dialect
-    policy: Callable[[int], Policy]
-    """Returns the model with a seed of its sampling."""
+    policy: Callable[[int, str], Policy]
+    """Returns the model with a seed, and the name of the batch that is sampled with it."""
     limits: Limits
     """Of an episode, unless others are asked for."""
     batch: int
-    """Questions under way at once, unless another number is asked for."""
+    """Answers that are asked for together, unless another number is asked for."""
+    is_batched: bool = True
+    """Whether what is sampled depends on the batch; servers are asked for each answer by itself."""
+    concurrency: int = 1
+    """Rollouts under way at once, each a batch of its own; 1 makes one batch of all."""
 
 
 def open_model(spec: str, temperature: float, server: Server | None = None) -> Model:
@@ -79,11 +89,23 @@ def _served(url: str, temperature: float, server: Server) -> Model:
         server.model,
         chat,
         temperature=temperature,
-        concurrency=server.concurrency,
+        concurrency=1,
+        timeout_s=server.timeout_s,
+        retries=server.retries,
+        limit_name=server.limit_name,
         api_key=server.api_key,
     )
     name = f"{policy.model} at {policy.server}"
-    return Model(name, name, chat, policy.seeded, LARGE_LIMITS, batch=4 * server.concurrency)
+    return Model(
+        name,
+        name,
+        chat,
+        lambda seed, batch: policy.seeded(seed),
+        LARGE_LIMITS,
+        batch=8 * server.concurrency,
+        is_batched=False,
+        concurrency=server.concurrency,
+    )
 
 
 def _scripted(spec: str) -> Model:
@@ -95,7 +117,7 @@ def _scripted(spec: str) -> Model:
         )
     chat = RemoteChat()
     policy = ScriptedPolicy(chat, SCRIPTS[name](chat))
-    return Model(spec, spec, chat, lambda seed: policy, LARGE_LIMITS, batch=96)
+    return Model(spec, spec, chat, lambda seed, batch: policy, LARGE_LIMITS, batch=96)
 
 
 def _checkpoint(folder: Path, temperature: float) -> Model:
@@ -112,7 +134,7 @@ def _checkpoint(folder: Path, temperature: float) -> Model:
         str(folder),
         fingerprint(folder),
         vlm.chat,
-        lambda seed: HfPolicy(vlm, temperature, seed),
+        lambda seed, batch: HfPolicy(vlm, temperature, zlib.crc32(f"{seed} {batch}".encode())),
         TINY_LIMITS,
         batch=96,
     )

@@ -8,6 +8,7 @@ from typing import Any
 
 from lookless.chat.dialect import Dialect
 from lookless.episode import Mode, Question
+from lookless.evaluation.records import question_record
 from lookless.frames import Box, Frame, View
 
 QUESTION = "{question}"
@@ -23,6 +24,14 @@ def protocol_hash(questions: Sequence[Question], settings: Mapping[str, Any]) ->
     images = {file: _content(file) for file in files}
     asked = [[q.id, q.text, q.answer, q.needs_look, images[q.image]] for q in questions]
     return _digits([asked, settings])
+
+
+def questions_hash(questions: Sequence[Question], *, with_images: bool = True) -> str:
+    """Return 12 hex digits for all that is asked and graded, and for the content of the images."""
+    files = {question.image for question in questions} if with_images else set()
+    images = {file: _content(file) for file in files}
+    rows = [question_record(q) | {"image": images.get(q.image)} for q in questions]
+    return _digits(rows)
 
 
 def hash_of(protocol: Mapping[str, Any]) -> str:

@@ -84,19 +84,30 @@ def compared(
     x, y = [before[key] for key in shared], [after[key] for key in shared]
     differences = [b - a for a, b in zip(x, y, strict=True)]
     inferiority = non_inferiority(x, y, clusters, margin)
-    looks = [summary(part)["looks_per_sample"] for part in (first, second)]
+    before_looks, after_looks = (
+        sum(_looks(part)[key] for key in shared) for part in (first, second)
+    )
     return {
         **asdict(paired(x, y, clusters)),
         "non_inferiority": {**asdict(inferiority), "is_shown": inferiority.is_shown},
         "detectable": detectable_difference(
             len(shared),
             sum(d * d for d in differences) / len(differences),
-            max(design_effect(differences, clusters), 1e-9),
+            max(design_effect(differences, clusters), 1.0),
         )
         if any(differences)
         else None,
-        "looks_saved": None if not looks[0] else 1 - looks[1] / looks[0],
+        "looks_saved": None if not before_looks else 1 - after_looks / before_looks,
     }
+
+
+def _looks(answered: Sequence[Answered]) -> dict[str, float]:
+    """Return each question's mean number of looks over its decided answers."""
+    looks: dict[str, list[int]] = {}
+    for one in answered:
+        if one.grade is not None:
+            looks.setdefault(one.question.id, []).append(one.rollout.executed_looks)
+    return {key: sum(some) / len(some) for key, some in looks.items()}
 
 
 def means(answered: Sequence[Answered]) -> dict[str, float]:

@@ -2,17 +2,14 @@
 
 The folder holds config.json, samples.jsonl with a line for each answer as it came, and in the end
 results.json, which is computed from those lines alone, so that an interrupted evaluation ends like
-any other. Answers are given in batches whose make-up and seeds depend on the settings only. A batch
-that was cut off is answered again as a whole; answers that failed are asked for again.
+any other. Answers are given in batches whose make-up and seeds depend on the settings only; see
+`Journal` for what an interruption leaves.
 """
 
-import json
 import resource
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from lookless.benchmarks.benchmark import Benchmark
 from lookless.benchmarks.questions import read_questions, with_images
@@ -23,24 +20,22 @@ from lookless.evaluation.answered import Answered, prediction
 from lookless.evaluation.audit import CROPS, Swap, Swapped, auditable, changes, swaps
 from lookless.evaluation.config import MODES, EvalConfig
 from lookless.evaluation.evaluate import answer_batch
+from lookless.evaluation.journal import Batch, Journal, is_failed, read_answers
 from lookless.evaluation.judging import agreement, open_judge
-from lookless.evaluation.model import Model, Server, open_model
-from lookless.evaluation.protocol import dialect_settings, hash_of, protocol_hash
-from lookless.evaluation.records import Record, answered_of, answered_record
+from lookless.evaluation.model import Model, open_model
+from lookless.evaluation.protocol import dialect_settings, hash_of, questions_hash
+from lookless.evaluation.records import Record, answered_record, question_of
 from lookless.evaluation.results import results_of
 from lookless.frames import surroundings
-from lookless.grading.judge import Compared, judged
-from lookless.grading.verdict import Examiner
+from lookless.grading.judge import Compared, Judge, judged
+from lookless.grading.verdict import Examiner, Grader
 from lookless.images import SourceCache
 from lookless.rollout import Limits
-from lookless.runs import Progress, keep_rows, open_run, plain, provenance, read_jsonl, write_json
+from lookless.runs import Progress, check_folder, open_run, provenance, write_json
 
 SAMPLES, RESULTS, AUDIT, JUDGE = "samples.jsonl", "results.json", "audit.jsonl", "judge.jsonl"
 FAILED_IN_A_ROW = 32
 """So many failed answers without a good one among them end an evaluation."""
-
-Key = tuple[str, str, int]
-"""Names an answer: mode, question, and which of several answers."""
 
 
 @dataclass(frozen=True)
@@ -49,26 +44,6 @@ class Keys:
 
     server: str | None = None
     judge: str | None = None
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Answers that are asked for together."""
-
-    mode: str
-    """As results call it."""
-    prompt: Mode
-    number: int
-    asked: tuple[tuple[Question, int], ...]
-    """Questions, and which of several answers to each."""
-
-    def key(self, question: Question, sample: int) -> Key:
-        """Return the name of one of its answers."""
-        return self.mode, question.id, sample
-
-    def without(self, done: Mapping[Key, Record]) -> "Batch":
-        """Return what of the batch is still to be asked."""
-        return replace(self, asked=tuple(a for a in self.asked if self.key(*a) not in done))
 
 
 def run_eval(
@@ -95,38 +70,40 @@ def run_eval(
     """
     keys = keys or Keys()
     source = benchmark(config.benchmark)
-    if config.samples > 1 and config.temperature == 0:
-        raise ConfigError(
-            f"temperature must be above 0 for several samples, got 0 and {config.samples} samples; "
-            "without chance they are all the same"
-        )
+    check_folder(out, resume=resume)
     data = config.data.resolve()
     chosen = read_questions(source, data, config.selection, is_partial=config.partial)
-    server = Server(config.server_model, config.server_frame, config.concurrency, keys.server)
-    model = open_model(config.model, config.temperature, server)
-    limits = config.limits(model.limits)
-    settings = {**config.model_dump(mode="json"), "model_identity": model.identity}
-    open_run(out, settings, resume=resume)
+    model = open_model(config.model, config.temperature, config.server(keys.server))
     with progress("images", len(chosen.questions)) as step:
         chosen = with_images(source, data, chosen, cache, lambda done: step(done, ""))
     if not chosen.questions:
-        raise ConfigError(f"questions must be about one image each, got {chosen.left_out}; "
-                          "choose others")  # fmt: skip
+        raise ConfigError(
+            f"questions must be about one image each, got {chosen.left_out}; choose others"
+        )
+    size = config.batch or model.batch
+    batches = planned(chosen.questions, config, size)
+    # Without images, so that one which was damaged can be mended before the run goes on.
+    digest = questions_hash(chosen.questions, with_images=False)
+    settings = {"model_identity": model.identity, "questions_hash": digest}
+    open_run(out, {**config.model_dump(mode="json"), **settings}, resume=resume)
     judge = config.judge and open_judge(config.judge, config.judge_model, out / JUDGE, keys.judge)
     grader = judged(source.grade, judge) if judge else source.grade
     threads = config.concurrency if judge else 1
-    asker = Asker(model, limits, grader, threads, config.seed, config.batch or model.batch)
-    answer_all(out / SAMPLES, planned(chosen.questions, config, asker), asker, progress)
+    asker = Asker(model, config.limits(model.limits), grader, threads, config.seed)
+    answer_all(out / SAMPLES, batches, asker, progress)
     answered = read_answers(out / SAMPLES, config.modes)
-    audited = audit(out / AUDIT, answered, asker, config.audit, progress)
+    if judge:
+        check_judge(judge, answered)
+    audited = audit(out / AUDIT, answered, asker, config.audit, size, progress)
     protocol = {
         "benchmark": source.name,
-        "questions": protocol_hash(chosen.questions, {}),
+        "questions": questions_hash(chosen.questions),
         "samples": config.samples,
         "temperature": config.temperature,
         "seed": config.seed,
-        "limits": asdict(limits),
-        "grader": f"judge {judge.name}" if judge else source.grade.__name__,
+        "batch": size if model.is_batched and config.temperature > 0 else None,
+        "limits": asdict(asker.limits),
+        "grader": f"judge {judge.name}" if judge else name_of(source.grade),
         **dialect_settings(model.chat, {mode: MODES[mode] for mode in config.modes}),
         "versions": provenance()["versions"],
     }
@@ -140,7 +117,12 @@ def run_eval(
         "protocol": {"hash": hash_of(protocol), **protocol},
         **results_of(source, answered, config.margin),
         "audit": audited,
-        "judge": agreement(_compared(source, answered)) if judge else None,
+        "judge": judge
+        and {
+            **agreement(_compared(source, answered)),
+            "failed": judge.failed,
+            "failure": judge.failure,
+        },
         "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
     }
     write_json(out / RESULTS, results)
@@ -157,26 +139,13 @@ class Asker:
     threads: int
     """That grade."""
     seed: int
-    size: int
-    """Of batches."""
     sources: SourceCache = field(default_factory=SourceCache)
     swaps: Mapping[str, Swap] = field(default_factory=dict)
     """What is shown instead of crops, in some modes."""
 
-    def batches(
-        self, mode: str, prompt: Mode, asked: Sequence[tuple[Question, int]]
-    ) -> list[Batch]:
-        """Return what is asked in one mode, in batches."""
-        starts = range(0, len(asked), self.size)
-        return [
-            Batch(mode, prompt, k, tuple(asked[start : start + self.size]))
-            for k, start in enumerate(starts)
-        ]
-
     def __call__(self, batch: Batch) -> list[Record]:
         """Return the lines of a batch's answers."""
-        own_seed = zlib.crc32(f"{self.seed} {batch.mode} {batch.number}".encode()) >> 1
-        policy = self.model.policy(own_seed)
+        policy = self.model.policy(self.seed, batch.name)
         if batch.mode in self.swaps:
             policy = Swapped(policy, self.swaps[batch.mode])
         answered = answer_batch(
@@ -187,11 +156,19 @@ class Asker:
             self.limits,
             self.grader,
             self.threads,
+            self.model.concurrency,
         )
         return [{"mode": batch.mode, **answered_record(one)} for one in answered]
 
+    def graded(self, row: Record) -> Record:
+        """Return a line with its verdict, if it has none though an answer came."""
+        if row["grade"] is not None or is_failed(row) or row["prediction"] is None:
+            return row
+        verdict = self.grader(question_of(row["question"]), row["prediction"])
+        return row if verdict is None else row | {"answer": verdict.answer, "grade": verdict.grade}
 
-def planned(questions: Sequence[Question], config: EvalConfig, asker: Asker) -> list[Batch]:
+
+def planned(questions: Sequence[Question], config: EvalConfig, size: int) -> list[Batch]:
     """Return all batches, mode by mode; a question's samples follow one another.
 
     Raises:
@@ -208,12 +185,27 @@ def planned(questions: Sequence[Question], config: EvalConfig, asker: Asker) -> 
                     " leave the mode out"
                 )
         asked = [(question, sample) for question in shown for sample in range(config.samples)]
-        batches += asker.batches(mode, MODES[mode], asked)
+        batches += in_batches(mode, MODES[mode], asked, size)
     return batches
 
 
+def in_batches(
+    mode: str, prompt: Mode, asked: Sequence[tuple[Question, int]], size: int
+) -> list[Batch]:
+    """Return what is asked in one mode, in batches."""
+    starts = range(0, len(asked), size)
+    return [
+        Batch(mode, prompt, k, tuple(asked[start : start + size])) for k, start in enumerate(starts)
+    ]
+
+
 def audit(
-    file: Path, modes: Mapping[str, Sequence[Answered]], asker: Asker, most: int, progress: Progress
+    file: Path,
+    modes: Mapping[str, Sequence[Answered]],
+    asker: Asker,
+    most: int,
+    size: int,
+    progress: Progress,
 ) -> Record | None:
     """Return the evidence audit of `adaptive`, or else `always`; None if none is asked for."""
     mode = next((name for name in ("adaptive", "always") if name in modes), None)
@@ -222,24 +214,29 @@ def audit(
     audited = auditable(modes[mode], most, asker.seed)
     asked = [(a.question, a.sample) for a in audited]
     asker = replace(asker, swaps=swaps(audited, asker.sources))
-    batches = [batch for crop in CROPS for batch in asker.batches(crop, MODES[mode], asked)]
+    batches = [one for crop in CROPS for one in in_batches(crop, MODES[mode], asked, size)]
     answer_all(file, batches, asker, progress)
     again = read_answers(file, CROPS)
     return {"mode": mode, **{crop: changes(audited, again[crop]) for crop in CROPS}}
 
 
 def answer_all(file: Path, batches: Sequence[Batch], asker: Asker, progress: Progress) -> None:
-    """Append to `file` a line for each answer that it lacks.
+    """Bring `file` to one line for each answer; those that it lacks are asked for.
 
     Raises:
+        DataError: If the file holds something else.
         PolicyError: If nothing works any more.
     """
-    done = _kept(file, batches)
+    journal = Journal(file)
+    done = journal.done(batches)
+    late = [row for old in done.values() if (row := asker.graded(old)) is not old]
+    journal.add(late)
+    done = journal.done(batches)
     in_a_row = 0
     for mode in dict.fromkeys(batch.mode for batch in batches):
         own = [batch for batch in batches if batch.mode == mode]
         score = _Score()
-        score.add([done[key] for batch in own for key in _keys(batch) if key in done])
+        score.add([done[key] for batch in own for key in batch.keys if key in done])
         with progress(mode, sum(len(batch.asked) for batch in own)) as step:
             step(score.n, score.note)
             for batch in own:
@@ -247,8 +244,7 @@ def answer_all(file: Path, batches: Sequence[Batch], asker: Asker, progress: Pro
                 if not rest.asked:
                     continue
                 rows = asker(rest)
-                with file.open("a") as stream:
-                    stream.write("".join(json.dumps(row, default=plain) + "\n" for row in rows))
+                journal.add(rows)
                 score.add(rows)
                 step(score.n, score.note)
                 has_worked = any(row["rollout"]["stop"] != "fault" for row in rows)
@@ -259,41 +255,26 @@ def answer_all(file: Path, batches: Sequence[Batch], asker: Asker, progress: Pro
                         f"at least one of {in_a_row} answers must come, got only faults, the last: "
                         f"{said}; see to it and continue with --resume"
                     )
+    journal.close(batches)
 
 
-def read_answers(file: Path, modes: Sequence[str]) -> dict[str, list[Answered]]:
-    """Return the answers of each mode from a run's records, in the order of its first mode."""
-    rows = read_jsonl(file) if file.exists() else []
-    found: dict[str, list[Answered]] = {mode: [] for mode in modes}
-    for row in rows:
-        found[row["mode"]].append(answered_of(row))
-    order = {a.question.id: k for k, a in enumerate(found[modes[0]])}
-    return {
-        mode: sorted(part, key=lambda a: (order.get(a.question.id, 0), a.sample))
-        for mode, part in found.items()
-    }
+def check_judge(judge: Judge, modes: Mapping[str, Sequence[Answered]]) -> None:
+    """Raise what the judge's server said if the judge could grade nothing.
+
+    Raises:
+        PolicyError: If it failed, and there is not one verdict.
+    """
+    has_verdict = any(a.verdict is not None for part in modes.values() for a in part)
+    if judge.failed and not has_verdict:
+        raise PolicyError(
+            f"judge must answer, got only faults, the last: {judge.failure}; see to it and "
+            "continue with --resume"
+        )
 
 
-def _kept(file: Path, batches: Sequence[Batch]) -> dict[Key, Record]:
-    """Return the lines that stay; those of cut batches and of failed answers are taken out."""
-    if not file.exists():
-        return {}
-    rows = {_key_of(row): row for row in read_jsonl(file)}
-    whole = {key for b in batches if all(k in rows for k in _keys(b)) for key in _keys(b)}
-
-    def stays(row: Mapping[str, Any]) -> bool:
-        return _key_of(row) in whole and row["rollout"]["stop"] != "fault"
-
-    keep_rows(file, stays)
-    return {key: row for key, row in rows.items() if stays(row)}
-
-
-def _key_of(row: Mapping[str, Any]) -> Key:
-    return row["mode"], row["question"]["id"], row["sample"]
-
-
-def _keys(batch: Batch) -> list[Key]:
-    return [batch.key(*asked) for asked in batch.asked]
+def name_of(grader: Grader) -> str:
+    """Return where a grader is defined: `grading.multiple_choice.multiple_choice`."""
+    return f"{grader.__module__.removeprefix('lookless.')}.{grader.__name__}"
 
 
 class _Score:

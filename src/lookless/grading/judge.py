@@ -9,6 +9,7 @@ in; nothing here connects to anything.
 import hashlib
 import json
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,6 +55,7 @@ class Judge:
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
+        self._asking: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._replies = _read(self.cache)
 
     def __call__(self, question: Question, text: str) -> bool | None:
@@ -66,16 +68,19 @@ class Judge:
             return False
         prompt = prompt_of(question, answer)
         key = hashlib.sha256(json.dumps([self.name, prompt]).encode()).hexdigest()
-        reply = self._replies.get(key)
-        if reply is None:
-            try:
-                reply = self.ask(prompt)
-            except Exception as error:  # Any client's; it is counted, and its reason kept.
-                with self._lock:
-                    self.failed += 1
-                    self.failure = f"{type(error).__name__}: {' '.join(str(error).split())}"
-                return None
-            self._keep(key, question.id, reply)
+        with self._lock:
+            asking = self._asking[key]
+        with asking:  # the same answer may be under way in another thread
+            reply = self._replies.get(key)
+            if reply is None:
+                try:
+                    reply = self.ask(prompt)
+                except Exception as error:  # Any client's; it is counted, and its reason kept.
+                    with self._lock:
+                        self.failed += 1
+                        self.failure = f"{type(error).__name__}: {' '.join(str(error).split())}"
+                    return None
+                self._keep(key, question.id, reply)
         decided = decision(reply)
         if decided is None:
             with self._lock:

@@ -10,7 +10,6 @@ import io
 import json
 import time
 import zlib
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -20,7 +19,6 @@ from urllib.parse import urlsplit
 from PIL import Image
 
 from lookless.chat.remote import RemoteChat
-from lookless.episode import Mode
 from lookless.errors import ConfigError, ImageError, PolicyError
 from lookless.picture import Picture
 from lookless.policies.policy import Failed, Observation, Prompt, Sampled
@@ -32,6 +30,8 @@ PNG_PIXELS = 512 * 512
 """Up to this size a picture is sent as PNG, without loss; a larger one as JPEG of quality 95 with
 full colour resolution, about a quarter of the bytes."""
 _SAID_CHARS = 300
+_MOST_TOKENS = 10**9
+"""A server that counts more in one turn is not believed."""
 
 
 class OpenAIPolicy:
@@ -62,7 +62,7 @@ class OpenAIPolicy:
             chat: Wording, coordinate frame and size of the images.
             temperature: None for the server's own; some models take no other.
             seed: Each turn of each rollout gets its own from it, which depends on the question, the
-                mode and how often it was asked, not on the batch. Not every server heeds it.
+                mode and which sample it is, not on the batch. Not every server heeds it.
             concurrency: Requests at once. Images are encoded for the requests under way only.
             timeout_s: Longest silence of the server in seconds; then the request is tried again.
             retries: How often a request is repeated, with growing pauses, after a lost connection,
@@ -86,7 +86,6 @@ class OpenAIPolicy:
         self.seed = seed
         self.concurrency = concurrency
         self.limit_name = limit_name
-        self.asked: Counter[tuple[str, Mode]] = Counter()
         self._key = api_key
         self._client = _client(base_url, api_key, timeout_s, retries)
         self.model = self._only_model() if model is None else model
@@ -94,7 +93,7 @@ class OpenAIPolicy:
     def seeded(self, seed: int) -> "OpenAIPolicy":
         """Return the same policy as if made with another seed; both share their connections."""
         other = copy.copy(self)
-        other.seed, other.asked = seed, Counter()
+        other.seed = seed
         return other
 
     def reply(self, prompt: str, max_tokens: int = 1024) -> str:
@@ -150,7 +149,7 @@ class OpenAIPolicy:
 
         try:
             names = [str(model.id) for model in self._client.models.list()]
-        except (OpenAIError, json.JSONDecodeError, AttributeError, TypeError) as error:
+        except (OpenAIError, ValueError, RecursionError, AttributeError, TypeError) as error:
             raise PolicyError(
                 f"model must be named unless the server lists it, got {self.failure(error)}; "
                 "name it, or check address and key"
@@ -168,8 +167,6 @@ class _Talk:
     """One rollout's conversation so far."""
 
     prompt: Prompt
-    number: int
-    """How many times the same was asked before."""
     messages: list[tuple[str, list[str | Picture]]] = field(default_factory=list)
     """Role and content; roles follow from the place: system, user, assistant, user, ..."""
 
@@ -191,9 +188,7 @@ class OpenAISession:
         self.policy = policy
         self._talks = []
         for prompt in prompts:
-            key = prompt.question.id, prompt.mode
-            talk = _Talk(prompt, policy.asked[key])
-            policy.asked[key] += 1
+            talk = _Talk(prompt)
             for turn in policy.chat.turns([*prompt.prefix, *prompt.rest]):
                 talk.add(turn, prompt.overview)
             self._talks.append(talk)
@@ -215,14 +210,14 @@ class OpenAISession:
         from openai import OpenAIError
 
         policy, prompt = self.policy, talk.prompt
-        place = (policy.seed, prompt.question.id, prompt.mode, talk.number, len(talk.messages))
+        place = (policy.seed, prompt.question.id, prompt.mode, prompt.sample, len(talk.messages))
         seed = zlib.crc32(repr(place).encode()) >> 1  # 31 bits: some servers take no more
         began = time.monotonic()
         try:
             completion = policy.complete(talk.encoded(), max_tokens, seed)
         except ImageError as error:
             return Failed(str(error))
-        except (OpenAIError, json.JSONDecodeError) as error:
+        except (OpenAIError, ValueError, RecursionError) as error:
             return Failed(policy.failure(error))
         seconds = time.monotonic() - began
         try:
@@ -242,7 +237,7 @@ class OpenAISession:
             tuple(ids),
             (0.0,) * len(ids),
             is_ended,
-            count if isinstance(count, int) else None,
+            count if type(count) is int and 0 <= count < _MOST_TOKENS else None,
             seconds,
         )
 
@@ -290,6 +285,11 @@ def _server(base_url: str) -> str:
         port = "" if parts.port is None else f":{parts.port}"
     except ValueError:
         parts, port = urlsplit(""), ""
+    if parts.username is not None or parts.password is not None:
+        raise ConfigError(
+            f"base_url must hold no user or password, got both or one for {parts.hostname}; "
+            "give the key apart, so that it is not recorded"
+        )
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ConfigError(
             f"base_url must be like http://host:8000/v1, got {base_url!r}; put it right"

@@ -20,6 +20,8 @@ class Prompt:
     overview: Picture
     rest: tuple[int, ...]
     """The mode's instruction and the opening of the model's turn."""
+    sample: int = 0
+    """Which of several rollouts of the same question in the same mode."""
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich import box
+from rich.markup import escape
 from rich.table import Table
 
 from lookless.benchmarks.benchmark import Benchmark
@@ -115,7 +116,7 @@ def metrics_table(modes: Record) -> Table:
     for name in dict.fromkeys(name for metrics in values.values() for name in metrics):
         found = [metrics.get(name) for metrics in values.values()]
         count = next(metric["n"] for metric in found if metric)
-        made.add_row(name, *(percent(m["value"] if m else None) for m in found), str(count))
+        made.add_row(escape(name), *(percent(m["value"] if m else None) for m in found), str(count))
     return made
 
 
@@ -130,10 +131,10 @@ def comparisons_table(title: str, rows: Sequence[tuple[str, Record]]) -> Table:
         f"not worse\nby {'/'.join(percent(margin) for margin in margins)}",
         "looks\nsaved %",
     )
-    made = table(title, "", columns)
+    made = table(escape(title), "", columns)
     for name, row in rows:
         made.add_row(
-            name,
+            escape(name),
             percent(row["difference"], sign=True),
             span([row["low"], row["high"]], sign=True),
             p_value(row["p_holm"]),

@@ -163,11 +163,23 @@ def bounded_mean_interval(
     means = totals[0] / totals[1]
     if np.ptp(means) > 1e-9:
         return bootstrap_interval(columns_NK, clusters, _ratio, level=level)
-    mean = float(means[0])
+    return certain_interval(float(means[0]), count, lowest, highest, level)
+
+
+def certain_interval(
+    value: float, clusters: int, lowest: float = 0.0, highest: float = 1.0, level: float = 0.95
+) -> tuple[float, float]:
+    """Return the interval of a statistic on which all resamples agree; see `bounded_mean_interval`.
+
+    Example:
+        >>> low, high = certain_interval(1.0, clusters=10)
+        >>> round(low, 3), high
+        (0.722, 1.0)
+    """
     z2 = float(ndtri((1 + level) / 2)) ** 2
-    unseen = z2 / (count + z2)
-    low = mean + unseen * min(lowest - mean, 0.0)
-    return low, mean + unseen * max(highest - mean, 0.0)
+    unseen = z2 / (clusters + z2)
+    low = value + unseen * min(lowest - value, 0.0)
+    return low, value + unseen * max(highest - value, 0.0)
 
 
 def clustered_standard_error(values: Sequence[float], clusters: Sequence[str]) -> float:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import typer
 from rich.console import Console
@@ -252,8 +253,8 @@ def evaluate_command(
     model: Annotated[
         str,
         typer.Option(
-            help="Checkpoint folder, http(s)://.../v1 of a chat server (key: OPENAI_API_KEY), "
-            "scripted:gold or scripted:chance."
+            help="Checkpoint folder, http(s)://.../v1 of a chat server, scripted:gold or "
+            "scripted:chance."
         ),
     ],
     out: Annotated[Path, typer.Option(help="New folder for samples, results and report.")],
@@ -281,7 +282,19 @@ def evaluate_command(
     frame: Annotated[
         str, typer.Option(help="Boxes of a server's model: permille or resized.")
     ] = "permille",
+    key_env: Annotated[
+        str | None,
+        typer.Option(
+            help="Environment variable with the server's key. OPENAI_API_KEY goes to "
+            "api.openai.com without being asked for, and nowhere else."
+        ),
+    ] = None,
     concurrency: Annotated[int, typer.Option(min=1, help="Requests at once.")] = 8,
+    timeout: Annotated[float, typer.Option(help="A server's longest silence in seconds.")] = 120.0,
+    retries: Annotated[int, typer.Option(min=0, help="Of a failed request.")] = 5,
+    limit_name: Annotated[
+        str, typer.Option(help="A server's limit: max_tokens or max_completion_tokens.")
+    ] = "max_tokens",
     margin: Annotated[
         float, typer.Option(min=0, max=1, help="Loss of accuracy that would not matter.")
     ] = 0.01,
@@ -326,17 +339,30 @@ def evaluate_command(
         "server_model": server_model,
         "frame": frame,
         "concurrency": concurrency,
+        "timeout_s": timeout,
+        "retries": retries,
+        "limit_name": limit_name,
         "margin": margin,
         "audit": audit,
         "judge": judge,
         "judge_model": judge_model,
     }
-    keys = Keys(os.environ.get("OPENAI_API_KEY"), os.environ.get("JUDGE_API_KEY"))
+    keys = Keys(server_key(model, key_env), os.environ.get("JUDGE_API_KEY"))
     config = validated(EvalConfig, settings)
     results = run_eval(out, config, cache.expanduser(), bar, keys, resume=resume)
     print_evaluation(results)
     console.print(f"report: {write_report(out)}", markup=False, soft_wrap=True)
     console.print(f"results: {out / RESULTS}", markup=False, soft_wrap=True)
+
+
+def server_key(address: str, variable: str | None) -> str | None:
+    """Return the key for a server; a key of OpenAI's is sent to nobody else unless asked for."""
+    if variable is not None:
+        if not os.environ.get(variable):
+            raise ConfigError(f"key-env must be a variable that is set, got {variable!r}; set it")
+        return os.environ[variable]
+    is_openai = urlsplit(address).hostname == "api.openai.com"
+    return os.environ.get("OPENAI_API_KEY") if is_openai else None
 
 
 def listed(text: str) -> tuple[str, ...]:
@@ -346,10 +372,21 @@ def listed(text: str) -> tuple[str, ...]:
 
 def print_evaluation(results: dict[str, Any]) -> None:
     """Print an evaluation's tables."""
-    from lookless.report.terminal import comparisons_table, modes_tables
+    from lookless.report.terminal import (
+        comparisons_table,
+        facts_table,
+        gains_table,
+        looking_facts,
+        modes_tables,
+    )
 
     for made in modes_tables(results):
         console.print(made)
+    if results["looking"]["gain_and_harm"]:
+        console.print(gains_table(results))
+    facts = looking_facts(results)
+    if facts:
+        console.print(facts_table("What looking was worth", facts))
     rows = [(" - ".join(row["modes"][::-1]), row) for row in results["comparisons"]]
     if rows:
         console.print(comparisons_table("Differences between modes", rows))

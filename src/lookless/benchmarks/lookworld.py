@@ -48,7 +48,7 @@ def _number(row: Row, name: str) -> float | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < MOST_PX:
-        raise row.wrong((name,), f"a number from 0 to {MOST_PX:g}, or null", value)
+        raise row.wrong((name,), f"a number from 0 to {MOST_PX:.0f}, or null", value)
     return float(value)
 
 

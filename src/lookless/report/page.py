@@ -15,7 +15,7 @@ from PIL import Image
 from lookless.episode import Look, LookOutcome
 from lookless.errors import ImageError
 from lookless.evaluation.records import looks_of, views_of
-from lookless.frames import Box, Frame, View
+from lookless.frames import Box, Frame, View, surroundings
 from lookless.images import open_image
 from lookless.report.data import Record
 from lookless.report.format import number, p_value, percent, points, share
@@ -143,16 +143,10 @@ def pictures(
         if look.outcome is LookOutcome.EXECUTED
     ]
     if not crops and question["boxes"]:
-        crops = [_shown(_enlarged(image, _around(question["boxes"])), "The evidence, enlarged")]
+        around = surroundings([_box(box) for box in question["boxes"]])
+        if around.intersection(Box(0, 0, *image.size, Frame.SOURCE)).area >= 1:
+            crops = [_shown(_enlarged(image, around), "The evidence, enlarged")]
     return scene, crops
-
-
-def _around(boxes: Sequence[Sequence[float]]) -> Box:
-    """Return what holds all boxes, with a margin as wide as they are."""
-    left, top = (min(box[k] for box in boxes) for k in (0, 1))
-    right, bottom = (max(box[k] for box in boxes) for k in (2, 3))
-    margin = max(right - left, bottom - top)
-    return Box(left - margin, top - margin, right + margin, bottom + margin, Frame.SOURCE)
 
 
 def _enlarged(image: Image.Image, box: Box) -> Image.Image:

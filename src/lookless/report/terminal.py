@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from lookless.benchmarks.benchmark import Benchmark
+from lookless.evaluation.looking import TERMS
 from lookless.report.format import number, p_value, percent, span
 
 Record = Mapping[str, Any]
@@ -117,6 +118,68 @@ def metrics_table(modes: Record) -> Table:
         found = [metrics.get(name) for metrics in values.values()]
         count = next(metric["n"] for metric in found if metric)
         made.add_row(escape(name), *(percent(m["value"] if m else None) for m in found), str(count))
+    return made
+
+
+def gains_table(results: Record) -> Table:
+    """Return gain and harm of looking, in points of accuracy."""
+    columns = (
+        "difference",
+        "gain by\na look",
+        "without\na look",
+        "harm by\na look",
+        "without\na look",
+    )
+    made = table("Gain and harm, points of accuracy", "", columns)
+    for name, terms in results["looking"]["gain_and_harm"].items():
+        signs = (1, 1, -1, -1)
+        values = [sign * terms[term]["value"] for sign, term in zip(signs, TERMS, strict=True)]
+        shown = (percent(value, sign=True) for value in (terms["difference"], *values))
+        made.add_row(name, *shown)
+    return made
+
+
+def looking_facts(results: Record) -> list[tuple[str, str]]:
+    """Return what looking was worth as names and values, as far as the modes that ran can say."""
+    looking = results["looking"]
+    facts: list[tuple[str, str]] = []
+    mixture = looking["above_mixture"]
+    if mixture:
+        interval = span(mixture["ci"], sign=True)
+        facts.append(("above looking as often at random",
+                      f"{percent(mixture['value'], sign=True)} ({interval})"))  # fmt: skip
+    decision = looking["decision"] or {"known": None, "estimated": {}}
+    rows = {"known need": decision["known"]} if decision["known"] else {}
+    rows |= {f"need by {name}": row for name, row in decision["estimated"].items()}
+    for name, row in rows.items():
+        left_open = f", {row['abstained']} open" if row.get("abstained") else ""
+        numbers = " ".join(f"{key} {number(row[key])}" for key in ("precision", "recall", "mcc"))
+        rate = f"base rate {percent(row['base_rate'])}"
+        facts.append((f"decision, {name}", f"{numbers}, {rate}, n {row['n']}{left_open}"))
+    for mode, row in looking["coverage"].items():
+        facts.append((f"evidence in the crops, {mode}", f"{percent(row['coverage'])} %"))
+    gap = looking["zooming_gap"]
+    if gap:
+        facts.append(
+            ("zooming gap", f"{percent(gap['value'], sign=True)} ({span(gap['ci'], sign=True)})")
+        )
+    audit = results["audit"] or {}
+    for crop, row in audit.items():
+        if crop != "mode":
+            facts.append(
+                (f"answers changed by a {crop} crop", f"{percent(row['changed'])} % of {row['n']}")
+            )
+    return facts
+
+
+def facts_table(title: str, facts: Sequence[tuple[str, str]]) -> Table:
+    """Return names and values, which may take several lines."""
+    made = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True,
+                 show_header=False)  # fmt: skip
+    for _ in range(2):
+        made.add_column(overflow="fold")
+    for name, said in facts:
+        made.add_row(escape(name), escape(said))
     return made
 
 

@@ -68,6 +68,23 @@ def test_the_tsv_has_python_lists_and_rows_that_refer_to_images(tmp_path: Path) 
     assert asked[0].unit == asked[1].unit != asked[2].unit
 
 
+def test_a_row_that_refers_forward_is_of_the_same_image(tmp_path: Path) -> None:
+    images = [
+        "3",
+        as_text(picture(1)),
+        as_text(picture(2)),
+        as_text(picture(1)),
+        as_text(picture(2)),
+    ]
+    rows = [
+        {"index": k + 1, "question": "?", "answer": "['a']", "image": image}
+        for k, image in enumerate(images)
+    ]
+    units = [e.question.unit for e in loaded(BENCHMARK, tsv(tmp_path / "InfoVQA_VAL.tsv", rows))]
+    assert units[0] == units[2] == units[4]
+    assert units[1] == units[3] != units[0]
+
+
 def test_the_challenge_json_names_its_images(tmp_path: Path) -> None:
     data = [{"questionId": 5, "question": "Who?", "image_local_name": "a.jpeg", "answers": ["I"]}]
     file = tmp_path / "infographicsVQA_val_v1.0_withQT.json"

@@ -56,8 +56,17 @@ def test_without_a_box_a_right_answer_is_unparsed(tmp_path: Path) -> None:
     ("change", "message"),
     [
         ({"needs_look": "yes"}, "'questions.jsonl' row 1: needs_look must be true, false or null"),
-        ({"detail_px": "1.5"}, "row 1: detail_px must be a number from 0 to 1000000, or null, got '1.5'"),
+        (
+            {"detail_px": "1.5"},
+            "row 1: detail_px must be a number from 0 to 1000000, or null, got '1.5'",
+        ),
         ({"boxes": [[1, 2, 3]]}, "row 1: boxes must be boxes of four numbers"),
+        ({"boxes": [[1, 2, 3, 10**400]]}, "row 1: boxes must be boxes of four numbers"),
+        ({"detail_px": -1}, "detail_px must be a number from 0 to 1000000, or null, got -1"),
+        ({"detail_px": 10**400}, "detail_px must be a number from 0 to 1000000, or null"),
+        ({"image": "../secret.png"}, "image must be a file below the benchmark's folder"),
+        ({"image": "/etc/passwd"}, "image must be a file below the benchmark's folder"),
+        ({"image": "x" * 300}, "image must name a file"),
         ({"choices": 1.5}, "row 1: choices must be a whole number, got '1.5'"),
         ({"answer": None}, "row 1: answer must be filled in"),
     ],

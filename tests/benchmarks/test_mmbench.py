@@ -95,6 +95,14 @@ def test_one_wrong_copy_spoils_its_question_alone(tmp_path: Path) -> None:
     assert (found["circular_accuracy"].n, found["circular_accuracy"].clusters) == (3, 3)
 
 
+def test_a_question_that_lacks_a_copy_is_no_circle(tmp_path: Path) -> None:
+    made.tsv(tmp_path / "MMBench_DEV_EN.tsv", ROWS)
+    entries = made.loaded(BENCHMARK, tmp_path, with_images=False)
+    there = [entry for k, entry in enumerate(entries) if k != 2]
+    found = made.metrics(BENCHMARK, there, made.golds(there))
+    assert (found["circular_accuracy"].value, found["circular_accuracy"].n) == (1.0, 2)
+
+
 def test_copies_of_different_samples_are_not_mixed(tmp_path: Path) -> None:
     made.tsv(tmp_path / "MMBench_DEV_EN.tsv", copies(6, "coarse", 2))
     entries = made.loaded(BENCHMARK, tmp_path, with_images=False)

@@ -1,8 +1,10 @@
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from lookless.episode import Mode, Question
-from lookless.evaluation.protocol import differences, protocol_hash
+from lookless.evaluation.protocol import differences, protocol_hash, questions_hash
+from lookless.frames import Box, Frame
 
 
 def test_hash_depends_on_questions_images_and_settings_but_not_on_where_images_lie(
@@ -20,6 +22,27 @@ def test_hash_depends_on_questions_images_and_settings_but_not_on_where_images_l
     assert protocol_hash([replace(asked[0], image=tmp_path / "c")], settings) != first
     assert protocol_hash([replace(asked[0], text="!")], settings) != first
     assert protocol_hash([replace(asked[0], answer="K8")], settings) != first
+
+
+def test_questions_hash_covers_all_that_is_asked_graded_and_shown(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"1")
+    (tmp_path / "b").write_bytes(b"1")
+    one = Question("q", tmp_path / "a", "?", "K7")
+    first = questions_hash([one])
+    box = Box(0, 0, 1, 1, Frame.SOURCE)
+    changes: list[dict[str, Any]] = [
+        {"references": ("K7", "k 7")}, {"options": ("a", "b")}, {"boxes": (box,)},
+        {"cluster": "x"}, {"region": box}, {"answer": "K8"}, {"id": "p"},
+    ]  # fmt: skip
+    assert len({first, *(questions_hash([replace(one, **c)]) for c in changes)}) == 8
+    (tmp_path / "a").write_bytes(b"2")
+    assert questions_hash([one]) != first
+    # question_record has the path, which the content replaces
+    (tmp_path / "a").write_bytes(b"1")
+    assert questions_hash([replace(one, image=tmp_path / "b")]) == first
+    plain = questions_hash([one], with_images=False)
+    (tmp_path / "a").write_bytes(b"3")
+    assert questions_hash([one], with_images=False) == plain
 
 
 def test_differences_are_named_by_where_they_are() -> None:

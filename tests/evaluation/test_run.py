@@ -1,5 +1,7 @@
 import json
 import shutil
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -299,3 +301,155 @@ def test_the_settings_are_kept(whole: Path) -> None:
     config = read_config(whole / "config.json")
     assert config["modes"] == list(MODES)
     assert config["model_identity"] == "scripted:gold"
+
+
+def failing_for(victims: set[str]) -> Callable[[Body], Reply]:
+    """Refuse what is asked about some questions; look and answer the others."""
+
+    def play(body: Body) -> Reply:
+        asked = json.dumps(body["messages"])
+        is_hit = any(json.dumps(text)[1:-1] in asked for text in victims)
+        return wrong(400, "not now") if is_hit else served_answer(body)
+
+    return play
+
+
+def texts(data: Path) -> list[str]:
+    return [row["question"] for row in lines(data / "questions.jsonl")]
+
+
+def test_an_interrupted_resume_loses_nothing_and_asks_for_the_failed_ones_only(
+    tmp_path: Path, data: Path, server: Server
+) -> None:
+    settings: dict[str, Any] = {"model": server.url, "modes": ("never", "adaptive"), "batch": 4}
+    victims = {texts(data)[1], texts(data)[6]}
+    server.play = failing_for(victims)
+    first = evaluated(tmp_path / "run", data, **settings)
+    failed = sum(row["failed"] for row in first["modes"].values())
+    server.play = served_answer
+    server.asked.clear()
+    with pytest.raises(Interrupted):
+        evaluated(tmp_path / "run", data, Watched(1), resume=True, **settings)
+    evaluated(tmp_path / "run", data, resume=True, **settings)
+    assert len(server.asked) == failed
+    whole = evaluated(tmp_path / "other", data, **settings)
+    assert untimed(results(tmp_path / "run")) == untimed(whole)
+
+
+def test_audited_answers_meet_their_own_repetition_after_a_failure(
+    tmp_path: Path, data: Path, server: Server
+) -> None:
+    settings: dict[str, Any] = {"model": server.url, "modes": ("always",), "audit": 8}
+    server.play = served_answer
+    whole = evaluated(tmp_path / "whole", data, **settings)
+    victim, seen = texts(data)[0], 0
+
+    def play(body: Body) -> Reply:
+        nonlocal seen
+        if json.dumps(victim)[1:-1] in json.dumps(body["messages"]):
+            seen += 1
+            if seen > 2:  # its own answer takes two requests; what comes then is the audit
+                return wrong(400, "not now")
+        return served_answer(body)
+
+    server.play = play
+    evaluated(tmp_path / "run", data, **settings)
+    assert results(tmp_path / "run")["audit"]["same"]["n"] < whole["audit"]["same"]["n"]
+    server.play = served_answer
+    evaluated(tmp_path / "run", data, resume=True, **settings)
+    assert results(tmp_path / "run")["audit"] == whole["audit"]
+
+
+def test_seeds_of_a_server_depend_on_neither_batch_nor_failures(
+    tmp_path: Path, data: Path, server: Server
+) -> None:
+    settings: dict[str, Any] = {
+        "model": server.url, "modes": ("never",), "samples": 2, "temperature": 0.5, "limit": 4
+    }  # fmt: skip
+
+    def seeds() -> list[int]:
+        found = sorted(body["seed"] for body in server.asked)
+        server.asked.clear()
+        return found
+
+    server.play = served_answer
+    one = evaluated(tmp_path / "one", data, batch=1, **settings)
+    expected = seeds()
+    assert len(set(expected)) == 8
+    other = evaluated(tmp_path / "other", data, batch=8, concurrency=3, **settings)
+    assert seeds() == expected
+    assert one["protocol"]["hash"] == other["protocol"]["hash"]
+    server.play = failing_for({texts(data)[2]})
+    evaluated(tmp_path / "failed", data, batch=8, **settings)
+    server.asked.clear()
+    server.play = served_answer
+    evaluated(tmp_path / "failed", data, batch=8, resume=True, **settings)
+    again = seeds()
+    assert len(set(again)) == len(again) == 2
+    assert set(again) <= set(expected)
+
+
+def test_questions_that_were_changed_stop_a_resume(tmp_path: Path) -> None:
+    data = world(tmp_path / "world", 4)
+    evaluated(tmp_path / "run", data, modes=("never",))
+    rows = lines(data / "questions.jsonl")
+    rows[0]["answer"] = "something else"
+    (data / "questions.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises(RunError, match="another questions_hash"):
+        evaluated(tmp_path / "run", data, modes=("never",), resume=True)
+
+
+def test_a_judge_that_was_away_decides_on_resume(
+    tmp_path: Path, data: Path, server: Server
+) -> None:
+    is_there = False
+
+    def play(body: Body) -> Reply:
+        if "You grade an answer" in json.dumps(body["messages"]):
+            return said("incorrect") if is_there else wrong(401, "who are you")
+        return served_answer(body)
+
+    server.play = play
+    settings: dict[str, Any] = {"model": server.url, "modes": ("never",), "judge": server.url}
+    with pytest.raises(PolicyError, match=r"judge must answer.*who are you.*--resume"):
+        evaluated(tmp_path / "run", data, **settings)
+    is_there = True
+    server.asked.clear()
+    found = evaluated(tmp_path / "run", data, resume=True, **settings)
+    assert (found["modes"]["never"]["accuracy"], found["modes"]["never"]["undecided"]) == (0.0, 0)
+    assert all("You grade" in json.dumps(body) for body in server.asked)  # no answer is asked again
+
+
+def test_one_broken_image_does_not_slow_the_others(tmp_path: Path, server: Server) -> None:
+    data = world(tmp_path / "world", 12)
+    (data / lines(data / "questions.jsonl")[0]["image"]).write_bytes(b"junk")
+
+    def play(body: Body) -> Reply:
+        time.sleep(0.05)
+        return served_answer(body)
+
+    server.play = play
+    found = evaluated(tmp_path / "run", data, model=server.url, modes=("never",), concurrency=4)
+    assert found["modes"]["never"]["failed"] >= 1
+    assert server.most > 1
+
+
+def test_a_password_in_an_address_is_refused_and_nowhere_written(
+    tmp_path: Path, data: Path
+) -> None:
+    with pytest.raises(ConfigError, match="no user or password") as caught:
+        evaluated(tmp_path / "run", data, model="http://me:secret@127.0.0.1:9/v1")
+    assert "secret" not in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_cannot_be_asked_leaves_no_folder_behind(tmp_path: Path) -> None:
+    data = world(tmp_path / "world", 3)
+    rows = [row | {"boxes": []} for row in lines(data / "questions.jsonl")]
+    (data / "questions.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises(ConfigError, match="mode oracle"):
+        evaluated(tmp_path / "run", data, modes=("never", "oracle"))
+    (data / rows[0]["image"]).unlink()
+    with pytest.raises(LooklessError, match="image must name a file"):
+        evaluated(tmp_path / "run", data)
+    assert not (tmp_path / "run").exists()

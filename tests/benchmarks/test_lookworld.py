@@ -66,7 +66,6 @@ def test_without_a_box_a_right_answer_is_unparsed(tmp_path: Path) -> None:
         ({"detail_px": 10**400}, "detail_px must be a number from 0 to 1000000, or null"),
         ({"image": "../secret.png"}, "image must be a file below the benchmark's folder"),
         ({"image": "/etc/passwd"}, "image must be a file below the benchmark's folder"),
-        ({"image": "x" * 300}, "image must name a file"),
         ({"choices": 1.5}, "row 1: choices must be a whole number, got '1.5'"),
         ({"answer": None}, "row 1: answer must be filled in"),
     ],

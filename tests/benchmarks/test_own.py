@@ -131,3 +131,10 @@ def test_a_folder_with_two_tables_or_none_is_refused(folder: Path) -> None:
     lines(folder / "b.jsonl", [row()])
     with pytest.raises(DataError, match=r"got a.jsonl, b.jsonl in .*name the table itself"):
         loaded(BENCHMARK, folder)
+
+
+@pytest.mark.parametrize("name", ["x" * 300 + ".png", "a\0b.png"])
+def test_a_name_that_no_file_can_have_is_one_line(folder: Path, name: str) -> None:
+    file = lines(folder / "q.jsonl", [row(image=name)])
+    with pytest.raises(DataError, match="row 1: image must name a file"):
+        loaded(BENCHMARK, file)

@@ -8,7 +8,7 @@ An episode is a sequence of turns, each closed by the end: system, user, assista
 Its length is counted in characters and visual tokens, nearly always more than the server counts.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -87,9 +87,8 @@ class RemoteChat:
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of `ids`, each run of visual tokens as one mark."""
-        kept = (t for k, t in enumerate(ids) if t != IMAGE_ID or k == 0 or ids[k - 1] != IMAGE_ID)
-        marks = {IMAGE_ID: IMAGE_MARK, END_ID: END_MARK}
-        return "".join(marks.get(t) or chr(t) for t in kept)
+        runs = groupby(ids, IMAGE_ID.__eq__)
+        return "".join(IMAGE_MARK if is_image else _text(run) for is_image, run in runs)
 
     def turns(self, ids: Sequence[int]) -> Iterator[list[str | None]]:
         """Yield the turns that `ids` hold, empty ones left out: texts and, as None, images.
@@ -133,3 +132,7 @@ class RemoteChat:
             *self.encode("\n</tool_response>"),
             END_ID,
         ]
+
+
+def _text(ids: Iterable[int]) -> str:
+    return "".join(END_MARK if t == END_ID else chr(t) for t in ids)

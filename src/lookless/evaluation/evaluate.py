@@ -9,7 +9,7 @@ from lookless.episode import Mode, Question, Rollout, StopReason, Turn
 from lookless.errors import ImageError
 from lookless.evaluation.answered import Answered, verdict_on
 from lookless.grading.verdict import Examiner, Verdict
-from lookless.images import SourceCache
+from lookless.images import Source, SourceCache
 from lookless.policies.policy import Policy
 from lookless.rollout import Limits, check_faults, rollout
 
@@ -73,7 +73,8 @@ def answer_batch(
         threads: That grade; several pay if the grader waits for a judge.
         concurrency: Rollouts under way at once, each by itself; 1 makes one batch of all.
     """
-    faults = {question: _fault_of(question, sources) for question, _ in asked}
+    held: list[Source] = []  # or each would be opened again
+    faults = {question: _fault_of(question, sources, held) for question, _ in asked}
     good = [one for one in asked if faults[one[0]] is None]
 
     def run(part: Sequence[tuple[Question, int]]) -> list[Rollout]:
@@ -110,10 +111,11 @@ def answer_batch(
     ]
 
 
-def _fault_of(question: Question, sources: SourceCache) -> str | None:
+def _fault_of(question: Question, sources: SourceCache, held: list[Source]) -> str | None:
     """Return why a question's image cannot be opened, as far as its header tells."""
     try:
-        _ = sources.get(question.image).size
+        held.append(sources.get(question.image))
+        _ = held[-1].size
     except ImageError as error:
         return str(error)
     return None

@@ -84,9 +84,8 @@ def compared(
     x, y = [before[key] for key in shared], [after[key] for key in shared]
     differences = [b - a for a, b in zip(x, y, strict=True)]
     inferiority = non_inferiority(x, y, clusters, margin)
-    before_looks, after_looks = (
-        sum(_looks(part)[key] for key in shared) for part in (first, second)
-    )
+    looks = _looks(first), _looks(second)
+    before_looks, after_looks = (sum(found[key] for key in shared) for found in looks)
     return {
         **asdict(paired(x, y, clusters)),
         "non_inferiority": {**asdict(inferiority), "is_shown": inferiority.is_shown},

@@ -79,7 +79,7 @@ def _circles(graded: Sequence[Graded]) -> list[Graded]:
     worst = [
         min(circle, key=lambda one: one.verdict.grade)
         for circle in circles.values()
-        if len(circle) == circle[0].question.choices  # one for each place of the right option
+        if len(circle) == len(circle[0].question.options)  # one for each place of the right option
     ]
     return [replace(one, question=replace(one.question, id=one.question.unit)) for one in worst]
 

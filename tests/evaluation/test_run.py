@@ -167,6 +167,7 @@ def test_limit_ids_and_categories_choose_questions(tmp_path: Path, data: Path) -
     [
         ({"benchmark": "lookwrld"}, "did you mean lookworld"),
         ({"model": "nowhere"}, "model must be a checkpoint folder"),
+        ({"judge": "ftp://host"}, "base_url must be like http://host:8000/v1"),
         ({"model": "scripted:gould"}, "script must be one of gold, chance"),
         ({"ids": ("nobody",)}, "ids must be of the benchmark, got 'nobody'"),
         ({"categories": ("sports",)}, "categories must be of the benchmark, got 'sports'"),

@@ -82,11 +82,11 @@ def run_eval(
         )
     size = config.batch or model.batch
     batches = planned(chosen.questions, config, size)
+    judge = config.judge and open_judge(config.judge, config.judge_model, out / JUDGE, keys.judge)
     # Without images, so that one which was damaged can be mended before the run goes on.
     digest = questions_hash(chosen.questions, with_images=False)
     settings = {"model_identity": model.identity, "questions_hash": digest}
     open_run(out, {**config.model_dump(mode="json"), **settings}, resume=resume)
-    judge = config.judge and open_judge(config.judge, config.judge_model, out / JUDGE, keys.judge)
     grader = judged(source.grade, judge) if judge else source.grade
     threads = config.concurrency if judge else 1
     asker = Asker(model, config.limits(model.limits), grader, threads, config.seed)

@@ -14,6 +14,8 @@ from lookless import cli
 from lookless.benchmarks.registry import BENCHMARKS
 from lookless.errors import ConfigError
 from lookless.lookworld.base import base_folder
+from served import Server, wrong
+from served import said as answer
 from test_cli import mistake, run_here, run_lookless
 
 
@@ -77,6 +79,23 @@ def test_score_prints_one_json_object(tmp_path: Path, data: Path) -> None:
     assert found["metrics"][0] | {"low": 0, "clusters": 0} == {
         "name": "accuracy", "value": 1.0, "low": 0, "high": 1.0, "n": 6, "clusters": 0
     }  # fmt: skip
+
+
+def test_score_takes_a_judge_and_says_if_it_is_away(
+    tmp_path: Path, data: Path, server: Server
+) -> None:
+    rows = [json.loads(line) for line in (data / "questions.jsonl").open()]
+    file = tmp_path / "answers.jsonl"
+    said = [json.dumps({"id": row["id"], "prediction": "so it seems"}) for row in rows]
+    file.write_text("\n".join(said))
+    judge = ("--judge", server.url, "--judge-model", "m")
+    server.play = lambda body: wrong(401, "who are you")
+    arguments = ["score", "lookworld", "--data", str(data), "--predictions", str(file), *judge]
+    assert "judge must answer, got only faults" in mistake(run_here(*arguments))
+    server.play = lambda body: answer("correct")
+    found = json.loads(invoke(*arguments))
+    assert (found["metrics"][0]["value"], found["unparsed"]) == (1.0, 0)
+    assert (found["judge"]["only_judge"], found["judge"]["failed"]) == (6, 0)
 
 
 def test_compare_prints_a_table_or_json(tmp_path: Path, data: Path) -> None:

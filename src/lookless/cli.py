@@ -426,19 +426,23 @@ def score(
 
     from lookless.benchmarks.hub import download
     from lookless.benchmarks.registry import benchmark as named
-    from lookless.evaluation.judging import agreement, open_judge
+    from lookless.evaluation.judging import agreement, check, open_judge
     from lookless.evaluation.score import score_predictions
     from lookless.grading.judge import judged
 
     source = named(benchmark)
-    examiner = None
+    examiner = asked = None
     if judge is not None:
         kept = predictions.with_suffix(".judge.jsonl")
         asked = open_judge(judge, judge_model, kept, os.environ.get("JUDGE_API_KEY"))
         examiner = judged(source.grade, asked)
     place = download(source) if data is None else data
     found = score_predictions(source, place, predictions, is_partial=partial, examiner=examiner)
-    shown = found.result | ({"judge": agreement(found.compared)} if judge else {})
+    shown = found.result
+    if asked is not None:
+        check(asked, any(row.is_right is not None for row in found.compared))
+        faults = {"failed": asked.failed, "failure": asked.failure}
+        shown |= {"judge": agreement(found.compared) | faults}
     print(json.dumps(shown, indent=1))
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lookless.errors import PolicyError
 from lookless.grading.judge import Compared, Judge, disagreements
 from lookless.policies.openai import OpenAIPolicy
 
@@ -18,6 +19,19 @@ def open_judge(url: str, model: str | None, cache: Path, key: str | None = None)
     """
     policy = OpenAIPolicy(url, model, api_key=key)
     return Judge(policy.reply, f"{policy.model} at {policy.server}", cache)
+
+
+def check(judge: Judge, has_verdict: bool) -> None:
+    """Raise what the judge's server said if the judge could grade nothing.
+
+    Raises:
+        PolicyError: If it failed, and there is no verdict at all.
+    """
+    if judge.failed and not has_verdict:
+        raise PolicyError(
+            f"judge must answer, got only faults, the last: {judge.failure}; see to it, then try "
+            "again (an evaluation with --resume)"
+        )
 
 
 def agreement(compared: Sequence[Compared]) -> dict[str, Any]:

@@ -21,13 +21,13 @@ from lookless.evaluation.audit import CROPS, Swap, Swapped, auditable, changes, 
 from lookless.evaluation.config import MODES, EvalConfig
 from lookless.evaluation.evaluate import answer_batch
 from lookless.evaluation.journal import Batch, Journal, is_failed, read_answers
-from lookless.evaluation.judging import agreement, open_judge
+from lookless.evaluation.judging import agreement, check, open_judge
 from lookless.evaluation.model import Model, open_model
 from lookless.evaluation.protocol import dialect_settings, hash_of, questions_hash
 from lookless.evaluation.records import Record, answered_record, question_of
 from lookless.evaluation.results import results_of
 from lookless.frames import surroundings
-from lookless.grading.judge import Compared, Judge, judged
+from lookless.grading.judge import Compared, judged
 from lookless.grading.verdict import Examiner, Grader
 from lookless.images import SourceCache
 from lookless.rollout import Limits
@@ -93,7 +93,7 @@ def run_eval(
     answer_all(out / SAMPLES, batches, asker, progress)
     answered = read_answers(out / SAMPLES, config.modes)
     if judge:
-        check_judge(judge, answered)
+        check(judge, any(a.verdict is not None for part in answered.values() for a in part))
     audited = audit(out / AUDIT, answered, asker, config.audit, size, progress)
     protocol = {
         "benchmark": source.name,
@@ -256,20 +256,6 @@ def answer_all(file: Path, batches: Sequence[Batch], asker: Asker, progress: Pro
                         f"{said}; see to it and continue with --resume"
                     )
     journal.close(batches)
-
-
-def check_judge(judge: Judge, modes: Mapping[str, Sequence[Answered]]) -> None:
-    """Raise what the judge's server said if the judge could grade nothing.
-
-    Raises:
-        PolicyError: If it failed, and there is not one verdict.
-    """
-    has_verdict = any(a.verdict is not None for part in modes.values() for a in part)
-    if judge.failed and not has_verdict:
-        raise PolicyError(
-            f"judge must answer, got only faults, the last: {judge.failure}; see to it and "
-            "continue with --resume"
-        )
 
 
 def name_of(grader: Grader) -> str:

@@ -24,7 +24,7 @@ from lookless.policies.hf import HfPolicy
 from lookless.rollout import Limits
 from lookless.runs import provenance
 from lookless.statistics.intervals import wilson_interval
-from lookless.vlm import VLM
+from lookless.vlm import load_vlm
 
 EDGES_PX = (1.5, 2.6, 3.2, 4.0, 5.0, 6.0, 7.0, 8.0, 10.0, 13.0, 16.0, 20.0, 32.0)
 """Edges of the size bins in overview pixels; small details are 1.9 to 2.6, large ones from 13."""
@@ -54,7 +54,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    policy = HfPolicy(VLM.load(args.checkpoint), temperature=0)
+    policy = HfPolicy(load_vlm(args.checkpoint), temperature=0)
     result: dict[str, Any] = {"seed": args.seed} | provenance()
     with tempfile.TemporaryDirectory() as folder:
         for split in (Split.GRADED, Split.VALIDATION):

@@ -10,6 +10,7 @@ from lookless.episode import Question
 from lookless.images import SourceCache
 from lookless.lookworld.base import new_base
 from lookless.vlm import VLM, ImageFeatures
+from lookless.vlm.qwen import QwenVLM
 from served import Server, serving
 
 MakeQuestion = Callable[..., Question]
@@ -24,7 +25,7 @@ def vlm() -> VLM:
 @pytest.fixture
 def own_vlm(vlm: VLM) -> VLM:
     """Return a copy of the untrained tiny model that a test may train."""
-    return VLM(copy.deepcopy(vlm.model), vlm.processor, vlm.chat)
+    return type(vlm)(copy.deepcopy(vlm.model), vlm.processor, vlm.chat)
 
 
 @pytest.fixture(scope="session")
@@ -71,11 +72,11 @@ def make_question(tmp_path_factory: pytest.TempPathFactory) -> MakeQuestion:
 def image_batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Return how many images went through the vision tower in each pass, as it grows."""
     batches: list[int] = []
-    compute = VLM.image_features
+    compute = QwenVLM.image_features
 
-    def spy(self: VLM, images: Sequence[Image.Image]) -> list[ImageFeatures]:
+    def spy(self: QwenVLM, images: Sequence[Image.Image]) -> list[ImageFeatures]:
         batches.append(len(images))
         return compute(self, images)
 
-    monkeypatch.setattr(VLM, "image_features", spy)
+    monkeypatch.setattr(QwenVLM, "image_features", spy)
     return batches

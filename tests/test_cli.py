@@ -225,4 +225,4 @@ def test_run_folder_is_no_checkpoint(tmp_path: Path) -> None:
     line = mistake(
         run_here("ask", str(tmp_path / "i.png"), "?", "--checkpoint", str(tmp_path / "run"))
     )
-    assert "model family must be tiny" in line
+    assert "model family must be one of" in line

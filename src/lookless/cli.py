@@ -193,7 +193,7 @@ def ask(
     from lookless.policies.hf import HfPolicy
     from lookless.report.overlay import draw_looks
     from lookless.rollout import Limits, rollout
-    from lookless.vlm import VLM
+    from lookless.vlm import load_vlm
 
     if not question.strip():
         raise ConfigError("question must say something, got an empty text")
@@ -210,7 +210,7 @@ def ask(
         )
     sources = SourceCache()
     sources.get(image)
-    policy = HfPolicy(VLM.load(checkpoint), temperature=0)
+    policy = HfPolicy(load_vlm(checkpoint), temperature=0)
     asked = Question("ask", image, question, "")
     (done,) = rollout(policy, [(asked, Mode(mode))], sources, Limits(max_looks=max_looks))
     for turn in done.turns[1:]:

@@ -29,7 +29,7 @@ from lookless.runs import Progress, append_jsonl, keep_rows, open_run, write_jso
 from lookless.training.records import group_record
 from lookless.training.rl import RlConfig, ScoredGroup, reward_alone, rl
 from lookless.training.sft import SftConfig, sft
-from lookless.vlm import VLM
+from lookless.vlm import VLM, load_vlm
 
 COMPARED: dict[str, str] = {
     "accuracy_reward": "accuracy",
@@ -262,7 +262,7 @@ def rl_stage(
     if (folder / "checkpoint" / "config.json").exists():
         return
     folder.mkdir(exist_ok=True)
-    vlm = VLM.load(start / "checkpoint")
+    vlm = load_vlm(start / "checkpoint")
     state_file, metrics_file, rollouts_file = (
         folder / n for n in ("state.pt", "metrics.jsonl", "rollouts.jsonl")
     )
@@ -334,7 +334,7 @@ def eval_stage(
         loaded: dict[str, Any] = json.loads(summary_file.read_text())
         return loaded
     file.parent.mkdir(exist_ok=True)
-    vlm = VLM.load(checkpoint)
+    vlm = load_vlm(checkpoint)
     limits = config.rl.limits
     with progress(f"evaluating {file.stem}", len(asked)) as step:
         answered = evaluate(

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -86,6 +86,20 @@ def open_image(source: Path | bytes, limits: ImageLimits = DEFAULT_LIMITS) -> Im
         return rgb
 
 
+class Budget(Protocol):
+    """How large a model is shown a view, and what that costs."""
+
+    def resized(self, width: int, height: int) -> tuple[int, int]:
+        """Return the (width, height) that a region of `width` x `height` pixels is resized to.
+
+        Raises:
+            ImageError: If a region of that shape cannot be shown.
+        """
+
+    def visual_tokens(self, width: int, height: int) -> int:
+        """Return how many tokens a view of `width` x `height` pixels costs."""
+
+
 @dataclass(frozen=True, slots=True)
 class PixelBudget:
     """How many pixels a model may be shown of one view; both sides are multiples of `factor`."""
@@ -134,6 +148,13 @@ class PixelBudget:
             to_height = self._multiple(math.ceil, height * grow)
         return to_width, to_height
 
+    def __str__(self) -> str:
+        return f"{self.min_pixels} to {self.max_pixels} pixels in squares of {self.factor}"
+
+    def visual_tokens(self, width: int, height: int) -> int:
+        """Return how many tokens a view of `width` x `height` pixels costs: one each square."""
+        return (width // self.factor) * (height // self.factor)
+
     def _multiple(self, rounding: Callable[[float], int], side: float) -> int:
         return rounding(side / self.factor) * self.factor
 
@@ -179,16 +200,16 @@ class Source:
             self._size = (height, width) if turn in _SIDEWAYS else (width, height)
         return self._size
 
-    def full_view(self, budget: PixelBudget) -> View:
+    def full_view(self, budget: Budget) -> View:
         """Return the view of the whole image.
 
         Raises:
-            ImageError: As `open_image` and `PixelBudget.resized`.
+            ImageError: As `open_image` and `Budget.resized`.
         """
         width, height = self.size
         return View(Box(0, 0, width, height, Frame.SOURCE), *budget.resized(width, height))
 
-    def view(self, region: Box, budget: PixelBudget) -> View:
+    def view(self, region: Box, budget: Budget) -> View:
         """Return the view of a part of the image.
 
         Args:
@@ -198,7 +219,7 @@ class Source:
         Raises:
             ValueError: If `region` is not in source pixels.
             ImageError: If nothing of `region` lies in the image; as `open_image` and
-                `PixelBudget.resized`.
+                `Budget.resized`.
         """
         width, height = self.size
         inside = region.intersection(Box(0, 0, width, height, Frame.SOURCE))

@@ -159,8 +159,7 @@ def _begin(
     source = sources.get(question.image)
     region = question.region
     view = source.full_view(chat.budget) if region is None else source.view(region, chat.budget)
-    prefix = chat.prefix(view, question.text, mode)
-    rest = chat.instruction(mode)
+    prefix, rest = chat.prompt(view, question.text, mode)
     overview = Picture(source, view)
     prompt = Prompt(question, mode, tuple(prefix), overview, tuple(rest), sample)
     ids = [*prefix, *rest]

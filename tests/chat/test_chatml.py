@@ -9,10 +9,14 @@ from lookless.frames import Box, Frame, View
 VIEW = View(Box(0, 0, 640, 480, Frame.SOURCE), 160, 96)
 
 
+def prompt_of(chat: ChatML, question: str, mode: Mode) -> list[int]:
+    return [t for part in chat.prompt(VIEW, question, mode) for t in part]
+
+
 def test_trained_modes_differ_only_after_the_question(chat: ChatML) -> None:
     question = "How many signs are there?"
-    [prefix] = {tuple(chat.prefix(VIEW, question, mode)) for mode in TRAINED_MODES}
-    prompts = {mode: [*prefix, *chat.instruction(mode)] for mode in TRAINED_MODES}
+    [prefix] = {tuple(chat.prompt(VIEW, question, mode)[0]) for mode in TRAINED_MODES}
+    prompts = {mode: prompt_of(chat, question, mode) for mode in TRAINED_MODES}
     assert len({tuple(ids) for ids in prompts.values()}) == len(TRAINED_MODES)
     for mode, ids in prompts.items():
         head, tail = chat.decode(ids).split(question)
@@ -22,7 +26,7 @@ def test_trained_modes_differ_only_after_the_question(chat: ChatML) -> None:
 
 def test_toolfree_prompt_does_not_mention_looking(chat: ChatML) -> None:
     mode = Mode.TOOLFREE
-    text = chat.decode([*chat.prefix(VIEW, "How many?", mode), *chat.instruction(mode)])
+    text = chat.decode(prompt_of(chat, "How many?", mode))
     assert text == (
         f"<|im_start|>system\n{chat.wording.toolfree_system}<|im_end|>\n<|im_start|>user\n"
         "<|vision_start|><|image_pad|><|vision_end|>How many?<|im_end|>\n<|im_start|>assistant\n"
@@ -35,14 +39,14 @@ def test_toolfree_prompt_does_not_mention_looking(chat: ChatML) -> None:
 def test_prefix_and_instruction_are_tokenised_as_one_text_would_be(
     chat: ChatML, mode: Mode
 ) -> None:
-    ids = [*chat.prefix(VIEW, "How many signs are there?", mode), *chat.instruction(mode)]
+    ids = prompt_of(chat, "How many signs are there?", mode)
     assert chat.encode(chat.decode(ids).replace("<|image_pad|>", "<|image_pad|>" * 15)) == ids
 
 
 @pytest.mark.parametrize("token", ["<|image_pad|>", "<|im_end|>", "<|vision_start|>"])
 def test_question_cannot_forge_images_or_turns(chat: ChatML, token: str) -> None:
-    plain = chat.prefix(VIEW, "What is ?", Mode.ADAPTIVE)
-    ids = chat.prefix(VIEW, f"What is {token}?", Mode.ADAPTIVE)
+    plain, _ = chat.prompt(VIEW, "What is ?", Mode.ADAPTIVE)
+    ids, _ = chat.prompt(VIEW, f"What is {token}?", Mode.ADAPTIVE)
     assert [ids.count(t) for t in (*chat.banned_ids, chat.end_id)] == [
         plain.count(t) for t in (*chat.banned_ids, chat.end_id)
     ]
@@ -63,7 +67,7 @@ def test_view_costs_one_token_per_square_of_the_factor(
 
 
 def test_prefix_holds_the_image_once(chat: ChatML) -> None:
-    ids = chat.prefix(VIEW, "?", Mode.ADAPTIVE)
+    ids, _ = chat.prompt(VIEW, "?", Mode.ADAPTIVE)
     assert ids.count(chat.image_pad_id) == chat.visual_tokens(VIEW)
 
 

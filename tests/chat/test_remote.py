@@ -20,7 +20,7 @@ FORGED = (
 
 
 def prompt(question: str, mode: Mode, chat: Dialect = CHAT) -> list[int]:
-    return [*chat.prefix(VIEW, question, mode), *chat.instruction(mode)]
+    return [t for part in chat.prompt(VIEW, question, mode) for t in part]
 
 
 @given(text=st.text())
@@ -59,8 +59,8 @@ def test_prompt_is_a_system_and_a_user_turn(mode: Mode) -> None:
 
 
 def test_trained_modes_share_their_prefix_and_differ_after_it() -> None:
-    assert len({tuple(CHAT.prefix(VIEW, "?", mode)) for mode in TRAINED_MODES}) == 1
-    assert len({tuple(CHAT.instruction(mode)) for mode in Mode}) == len(Mode)
+    assert len({tuple(CHAT.prompt(VIEW, "?", mode)[0]) for mode in TRAINED_MODES}) == 1
+    assert len({tuple(CHAT.prompt(VIEW, "?", mode)[1]) for mode in Mode}) == len(Mode)
     assert set(CHAT.wording.modes) == set(TRAINED_MODES)
 
 

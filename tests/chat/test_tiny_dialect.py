@@ -7,7 +7,7 @@ from lookless.vlm import VLM
 
 
 def test_tiny_model_writes_boxes_in_permille(vlm: VLM) -> None:
-    assert tiny.dialect(vlm.chat.tokenizer, vlm.processor).frame is Frame.PERMILLE
+    assert vlm.chat.frame is Frame.PERMILLE
 
 
 def test_every_trained_mode_has_its_own_instruction() -> None:
@@ -16,6 +16,6 @@ def test_every_trained_mode_has_its_own_instruction() -> None:
 
 
 def test_square_overview_gets_the_largest_view(chat: ChatML) -> None:
-    assert chat.budget.factor == PATCH * MERGE
+    assert chat.budget.visual_tokens(VIEW_PX, VIEW_PX) == (VIEW_PX // (PATCH * MERGE)) ** 2
     assert chat.budget.resized(1024, 1024) == (VIEW_PX, VIEW_PX)
     assert chat.budget.resized(4096, 4096) == (VIEW_PX, VIEW_PX)

@@ -15,12 +15,12 @@ from served import Server, said
 
 def test_a_checkpoint_is_asked_as_it_was_trained() -> None:
     model = open_model(str(base_folder()), temperature=0.5)
-    policy, other, again = (model.policy(3, batch) for batch in ("a", "b", "a"))
+    policy, other = model.policy(3), model.policy(4)
     assert isinstance(policy, HfPolicy)
     assert isinstance(other, HfPolicy)
-    assert isinstance(again, HfPolicy)
     assert policy.temperature == 0.5
-    assert policy.seed == again.seed != other.seed
+    assert (policy.seed, other.seed) == (3, 4)
+    assert policy.features is other.features
     assert model.limits == TINY_LIMITS == RlConfig().limits
     assert model.identity == fingerprint(base_folder())
 
@@ -28,7 +28,7 @@ def test_a_checkpoint_is_asked_as_it_was_trained() -> None:
 def test_a_server_is_asked_with_one_connection_and_a_seed_each(server: Server) -> None:
     server.play = lambda body: said("K7")
     model = open_model(server.url, 0.0, Settings(frame=Frame.RESIZED, concurrency=3))
-    first, second = model.policy(1, "a"), model.policy(2, "b")
+    first, second = model.policy(1), model.policy(2)
     assert isinstance(first, OpenAIPolicy)
     assert isinstance(second, OpenAIPolicy)
     assert (first.seed, second.seed, first.model) == (1, 2, "m")

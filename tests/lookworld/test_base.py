@@ -28,7 +28,7 @@ def test_small_crops_are_enlarged_to_the_smallest_view(vlm: VLM) -> None:
 def test_views_reach_the_model_at_their_own_size(vlm: VLM) -> None:
     sizes = [(160, 160), (128, 128), (160, 96)]
     features = vlm.image_features([Image.new("RGB", size) for size in sizes])
-    assert [f.grid_thw for f in features] == [(1, 10, 10), (1, 8, 8), (1, 6, 10)]
+    assert [f.grid for f in features] == [(1, 10, 10), (1, 8, 8), (1, 6, 10)]
     assert [len(f.tokens_ND) for f in features] == [25, 16, 15]
 
 

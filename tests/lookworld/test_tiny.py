@@ -2,9 +2,15 @@ import math
 
 import pytest
 import torch
+from transformers import Qwen3VLConfig
 
 from lookless.lookworld.tiny import HIDDEN, MERGE, PATCH, VIEW_PX, new_tiny_model
 from lookless.vlm import VLM
+
+
+def config_of(vlm: VLM) -> Qwen3VLConfig:
+    assert isinstance(vlm.model.config, Qwen3VLConfig)
+    return vlm.model.config
 
 
 def test_model_has_the_size_that_it_says(vlm: VLM) -> None:
@@ -16,10 +22,10 @@ def test_largest_view_has_whole_visual_tokens() -> None:
 
 
 def test_seed_decides_the_weights(vlm: VLM) -> None:
-    again = new_tiny_model(vlm.model.config, 0).state_dict()
+    again = new_tiny_model(config_of(vlm), 0).state_dict()
     for name, weight in vlm.model.state_dict().items():
         assert torch.equal(weight, again[name])
-    other = new_tiny_model(vlm.model.config, 1)
+    other = new_tiny_model(config_of(vlm), 1)
     assert not torch.equal(other.lm_head.weight, vlm.model.lm_head.weight)
 
 

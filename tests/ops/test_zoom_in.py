@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from lookless.episode import Look, LookOutcome
 from lookless.frames import Box, Frame, View
-from lookless.ops.zoom_in import MIN_SIDE_PX, SCHEMA, region_of, validate
+from lookless.ops.zoom_in import MIN_SIDE_PX, declaration, region_of, validate
 
 OVERVIEW = View(Box(0, 0, 1000, 500, Frame.SOURCE), 160, 96)
 CROP = View(Box(200, 100, 600, 300, Frame.SOURCE), 160, 96)
@@ -137,7 +137,7 @@ def test_smallest_allowed_side_is_executed() -> None:
 
 
 def test_schema_declares_what_is_accepted() -> None:
-    parameters = SCHEMA["function"]["parameters"]
+    parameters = declaration(Frame.PERMILLE)["function"]["parameters"]
     assert set(parameters["properties"]) == {"bbox_2d", "image"}
     assert parameters["required"] == ["bbox_2d"]
     box = parameters["properties"]["bbox_2d"]

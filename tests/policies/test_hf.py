@@ -10,7 +10,7 @@ from lookless.episode import TRAINED_MODES, LookOutcome, Mode, Question, Rollout
 from lookless.frames import Box, Frame, View
 from lookless.images import SourceCache
 from lookless.picture import Picture
-from lookless.policies.hf import HfPolicy
+from lookless.policies.hf import HfPolicy, choose
 from lookless.policies.policy import Observation, Prompt
 from lookless.rollout import Limits, rollout
 from lookless.training.replay import features_of, replay
@@ -54,7 +54,7 @@ def prompts_of(vlm: VLM, sources: SourceCache, questions: Sequence[Question]) ->
         source = sources.get(question.image)
         view = source.full_view(chat.budget)
         for mode in TRAINED_MODES:
-            prefix, rest = chat.prefix(view, question.text, mode), chat.instruction(mode)
+            prefix, rest = chat.prompt(view, question.text, mode)
             prompts.append(
                 Prompt(question, mode, tuple(prefix), Picture(source, view), tuple(rest))
             )
@@ -181,13 +181,28 @@ def test_seed_decides_what_is_sampled(ending_vlm: VLM, make_question: MakeQuesti
     assert all(r.stop is not StopReason.FAULT for r in first)
 
 
-def test_random_stream_goes_on_from_batch_to_batch(
+def test_what_is_drawn_does_not_depend_on_the_batch(
     ending_vlm: VLM, sources: SourceCache, make_question: MakeQuestion
 ) -> None:
     policy = HfPolicy(ending_vlm, seed=0)
-    requests = [(make_question(), Mode.ADAPTIVE)]
-    [first], [second] = (rollout(policy, requests, sources, LIMITS) for _ in range(2))
-    assert first.token_ids != second.token_ids
+    a, b = make_question("a"), make_question("b")
+    together = rollout(policy, [(a, Mode.ADAPTIVE)] * 3 + [(b, Mode.FORCED)], sources, LIMITS)
+    assert len({r.token_ids for r in together}) == 4
+    [alone] = rollout(policy, [(a, Mode.ADAPTIVE)], sources, LIMITS, samples=[2])
+    assert alone.token_ids == together[2].token_ids
+    [other] = rollout(policy.seeded("0 1"), [(b, Mode.FORCED)], sources, LIMITS)
+    assert other.token_ids != together[3].token_ids
+
+
+@pytest.mark.parametrize("draw", [0.0, 0.3, 1 - 2**-53])
+def test_draws_choose_tokens_by_their_probability(draw: float) -> None:
+    """The extremes included: what has no probability is never chosen."""
+    probabilities_V = torch.tensor([0.0, 0.2, 0.0, 0.7, 0.1, 0.0])
+    draws_B = torch.tensor([draw], dtype=torch.double)
+    next_B, logprob_B = choose(probabilities_V.log()[None], draws_B, 1.0)
+    expected = {0.0: 1, 0.3: 3, 1 - 2**-53: 4}[draw]
+    assert next_B.tolist() == [expected]
+    assert logprob_B.exp().tolist() == pytest.approx([probabilities_V[expected].item()])
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])

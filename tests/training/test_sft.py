@@ -47,7 +47,7 @@ def test_twenty_steps_lower_the_loss(own_vlm: VLM, shown: Shown) -> None:
 
 def test_seed_decides_the_order_and_so_the_weights(vlm: VLM, shown: Shown) -> None:
     def trained(seed: int) -> torch.Tensor:
-        own = VLM(copy.deepcopy(vlm.model), vlm.processor, vlm.chat)
+        own = type(vlm)(copy.deepcopy(vlm.model), vlm.processor, vlm.chat)
         train(own, (shown[0][:4], shown[1][:4]), SftConfig(epochs=1, batch=2), seed)
         weights: torch.Tensor = own.model.lm_head.weight.detach()
         return weights

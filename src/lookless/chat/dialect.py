@@ -4,7 +4,7 @@ from typing import Protocol
 
 from lookless.episode import LookOutcome, Mode
 from lookless.frames import Frame, View
-from lookless.images import PixelBudget
+from lookless.images import Budget
 
 
 class Dialect(Protocol):
@@ -15,7 +15,7 @@ class Dialect(Protocol):
         """Return the frame that the model writes boxes in."""
 
     @property
-    def budget(self) -> PixelBudget:
+    def budget(self) -> Budget:
         """Return how many pixels it is shown, of the overview and of crops alike."""
 
     @property
@@ -25,11 +25,11 @@ class Dialect(Protocol):
     def encode(self, text: str) -> list[int]:
         """Return the ids of a text."""
 
-    def prefix(self, view: View, question: str, mode: Mode) -> list[int]:
-        """Return system + image + question, which all modes share but `TOOLFREE`."""
+    def prompt(self, view: View, question: str, mode: Mode) -> tuple[list[int], list[int]]:
+        """Return a prompt in two parts: what all modes share but `TOOLFREE`, and the rest.
 
-    def instruction(self, mode: Mode) -> list[int]:
-        """Return the mode's instruction, if it has one, and the opening of the model's turn."""
+        System + image + question; the mode's instruction and the opening of the model's turn.
+        """
 
     def observation(self, result: View | LookOutcome) -> list[int]:
         """Return what follows a turn that called the operation: a crop, or why there is none."""

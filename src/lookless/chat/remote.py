@@ -25,12 +25,6 @@ IMAGE_MARK, END_MARK = "<|image|>", "<|end|>"
 
 BUDGET = PixelBudget(32 * 32 * 4, 32 * 32 * 1024, 32)
 """Of a server whose model is not known: images of up to a megapixel."""
-UNITS = {
-    Frame.PERMILLE: "in thousandths of the image's width and height (0 to 1000)",
-    Frame.RESIZED: "in pixels of the image as you see it",
-}
-"""What the numbers of a box mean, by the frames that can be asked for."""
-
 _ANSWER = "Answer the question about the image. Give the final answer in \\boxed{}."
 _LOOKING = f"""{_ANSWER}
 
@@ -63,13 +57,15 @@ class RemoteChat:
     they stay as they are, and boxes in pixels mean what the model saw."""
 
     def __post_init__(self) -> None:
-        if self.frame not in UNITS:
-            raise ConfigError(f"frame must be one of {', '.join(UNITS)}, got {self.frame}; use one")
+        if self.frame not in zoom_in.UNITS:
+            raise ConfigError(
+                f"frame must be one of {', '.join(zoom_in.UNITS)}, got {self.frame}; use one"
+            )
 
     @property
     def wording(self) -> Wording:
         """Return the texts of the prompts."""
-        return Wording(_LOOKING % UNITS[self.frame], _MODES, toolfree_system=_ANSWER)
+        return Wording(_LOOKING % zoom_in.UNITS[self.frame], _MODES, toolfree_system=_ANSWER)
 
     @property
     def end_id(self) -> int:
@@ -106,22 +102,19 @@ class RemoteChat:
 
     def visual_tokens(self, view: View) -> int:
         """Return how many tokens a view costs: an estimate, one for each square of the factor."""
-        return (view.width_px // self.budget.factor) * (view.height_px // self.budget.factor)
+        return self.budget.visual_tokens(view.width_px, view.height_px)
 
     def image(self, view: View) -> list[int]:
         """Return the ids of one image."""
         return [IMAGE_ID] * self.visual_tokens(view)
 
-    def prefix(self, view: View, question: str, mode: Mode) -> list[int]:
-        """Return system + image + question, which all modes share but `TOOLFREE`."""
+    def prompt(self, view: View, question: str, mode: Mode) -> tuple[list[int], list[int]]:
+        """Return system + image + question, shared by all modes but `TOOLFREE`, and the rest."""
         is_toolfree = mode is Mode.TOOLFREE
         system = self.wording.toolfree_system if is_toolfree else self.wording.system
-        return [*self.encode(system), END_ID, *self.image(view), *self.encode(question)]
-
-    def instruction(self, mode: Mode) -> list[int]:
-        """Return the mode's instruction, if it has one, and the end of the user's turn."""
-        said = "" if mode is Mode.TOOLFREE else f"\n{self.wording.modes[mode]}"
-        return [*self.encode(said), END_ID]
+        said = "" if is_toolfree else f"\n{self.wording.modes[mode]}"
+        shared = [*self.encode(system), END_ID, *self.image(view), *self.encode(question)]
+        return shared, [*self.encode(said), END_ID]
 
     def observation(self, result: View | LookOutcome) -> list[int]:
         """Return what follows a turn that called the operation: a crop, or why there is none."""

@@ -1,12 +1,7 @@
 """The dialect of the embedded tiny VLM: ChatML with a one-line system prompt, boxes in 0..1000."""
 
-from transformers import PreTrainedTokenizerBase
-from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
-
-from lookless.chat.chatml import ChatML, Wording
+from lookless.chat.chatml import Wording
 from lookless.episode import Mode
-from lookless.frames import Frame
-from lookless.images import PixelBudget
 
 WORDING = Wording(
     system="Answer in \\boxed{}. To look closer, call zoom_in.",
@@ -18,11 +13,14 @@ WORDING = Wording(
     toolfree_system="Answer in \\boxed{}.",
 )
 
-
-def dialect(tokenizer: PreTrainedTokenizerBase, processor: Qwen2VLImageProcessorPil) -> ChatML:
-    """Return how to talk to the tiny VLM."""
-    size = processor.size
-    budget = PixelBudget(
-        size["shortest_edge"], size["longest_edge"], processor.patch_size * processor.merge_size
-    )
-    return ChatML(tokenizer, WORDING, Frame.PERMILLE, budget)
+TEMPLATE = (
+    "{%- for message in messages -%}<|im_start|>{{ message.role }}\n"
+    "{%- if message.content is string -%}{{ message.content }}{%- else -%}"
+    "{%- for part in message.content -%}"
+    "{%- if part.type == 'text' -%}{{ part.text }}"
+    "{%- else -%}<|vision_start|><|image_pad|><|vision_end|>{%- endif -%}"
+    "{%- endfor -%}{%- endif -%}<|im_end|>\n"
+    "{%- endfor -%}"
+    "{%- if add_generation_prompt -%}<|im_start|>assistant\n{%- endif -%}"
+)
+"""The chat template of its checkpoints, for servers."""

@@ -28,11 +28,6 @@ class Batch:
     """Questions, and which of several answers to each."""
 
     @property
-    def name(self) -> str:
-        """Return what tells it from the other batches."""
-        return f"{self.mode} {self.number}"
-
-    @property
     def keys(self) -> list[Key]:
         """Return the names of its answers."""
         return [(self.mode, question.id, sample) for question, sample in self.asked]

@@ -1,7 +1,6 @@
 """What can be evaluated: a checkpoint folder, a chat server, or a script, by one name."""
 
 import hashlib
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,14 +46,15 @@ class Model:
     identity: str
     """Tells distinct models apart, as well as that can be known from outside."""
     chat: Dialect
-    policy: Callable[[int, str], Policy]
-    """Returns the model with a seed, and the name of the batch that is sampled with it."""
+    policy: Callable[[int], Policy]
+    """Returns the model with a seed."""
     limits: Limits
     """Of an episode, unless others are asked for."""
     batch: int
     """Answers that are asked for together, unless another number is asked for."""
     is_batched: bool = True
-    """Whether what is sampled depends on the batch; servers are asked for each answer by itself."""
+    """Whether answers are computed together, so that rounding depends on the batch; servers are
+    asked for each by itself."""
     concurrency: int = 1
     """Rollouts under way at once, each a batch of its own; 1 makes one batch of all."""
 
@@ -100,7 +100,7 @@ def _served(url: str, temperature: float, server: Server) -> Model:
         name,
         name,
         chat,
-        lambda seed, batch: policy.seeded(seed),
+        policy.seeded,
         LARGE_LIMITS,
         batch=8 * server.concurrency,
         is_batched=False,
@@ -117,7 +117,7 @@ def _scripted(spec: str) -> Model:
         )
     chat = RemoteChat()
     policy = ScriptedPolicy(chat, SCRIPTS[name](chat))
-    return Model(spec, spec, chat, lambda seed, batch: policy, LARGE_LIMITS, batch=96)
+    return Model(spec, spec, chat, lambda seed: policy, LARGE_LIMITS, batch=96)
 
 
 def _checkpoint(folder: Path, temperature: float) -> Model:
@@ -127,14 +127,14 @@ def _checkpoint(folder: Path, temperature: float) -> Model:
             f"{str(folder)!r}; check the path"
         )
     from lookless.policies.hf import HfPolicy
-    from lookless.vlm import VLM
+    from lookless.vlm import load_vlm
 
-    vlm = VLM.load(folder)
+    vlm = load_vlm(folder)
     return Model(
         str(folder),
         fingerprint(folder),
         vlm.chat,
-        lambda seed, batch: HfPolicy(vlm, temperature, zlib.crc32(f"{seed} {batch}".encode())),
+        HfPolicy(vlm, temperature).seeded,
         TINY_LIMITS,
         batch=96,
     )

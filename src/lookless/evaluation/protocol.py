@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -51,16 +52,15 @@ def _content(file: Path) -> str:
 
 def dialect_settings(chat: Dialect, modes: Mapping[str, Mode]) -> dict[str, Any]:
     """Return what a model's dialect contributes: prompts by name, pixel budget, frame."""
-    side = chat.budget.factor
-    view = View(Box(0, 0, side, side, Frame.SOURCE), side, side)
+    view = View(Box(0, 0, 64, 64, Frame.SOURCE), *chat.budget.resized(64, 64))
     prompts = {
-        name: chat.decode([*chat.prefix(view, QUESTION, mode), *chat.instruction(mode)])
+        name: chat.decode(list(chain.from_iterable(chat.prompt(view, QUESTION, mode))))
         for name, mode in modes.items()
     }
     return {
         "prompts": prompts,
         "frame": chat.frame.value,
-        "pixel_budget": [chat.budget.min_pixels, chat.budget.max_pixels, chat.budget.factor],
+        "budget": str(chat.budget),
     }
 
 

@@ -145,7 +145,7 @@ class Asker:
 
     def __call__(self, batch: Batch) -> list[Record]:
         """Return the lines of a batch's answers."""
-        policy = self.model.policy(self.seed, batch.name)
+        policy = self.model.policy(self.seed)
         if batch.mode in self.swaps:
             policy = Swapped(policy, self.swaps[batch.mode])
         answered = answer_batch(

@@ -6,13 +6,14 @@ from pathlib import Path
 
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-from lookless.chat import tiny as dialect
+from lookless.chat import tiny as wording
 from lookless.lookworld.pretrain_language import pretrain_language
 from lookless.lookworld.pretrain_vision import pretrain_vision
 from lookless.lookworld.tiny import MERGE, PATCH, VIEW_PX, new_tiny_model, tiny_config
 from lookless.lookworld.tokenizer import VOCAB_SIZE, train_tokenizer
 from lookless.runs import CONFIG_FILE, Progress, open_run
-from lookless.vlm import VLM
+from lookless.vlm import VLM, load_vlm
+from lookless.vlm.families import FAMILIES
 
 MIN_VIEW_PX = 130
 """Small crops are enlarged to at least the square of this, which is rounded up to VIEW_PX."""
@@ -25,12 +26,13 @@ def base_folder() -> Path:
 
 def load_base() -> VLM:
     """Return the shipped base model."""
-    return VLM.load(base_folder())
+    return load_vlm(base_folder())
 
 
 def new_base(seed: int) -> VLM:
     """Return an untrained tiny VLM with its tokenizer and image processor."""
     tokenizer = train_tokenizer()
+    tokenizer.chat_template = wording.TEMPLATE
     ids = tokenizer.get_vocab()
     processor = Qwen2VLImageProcessorPil(
         size={"shortest_edge": MIN_VIEW_PX**2, "longest_edge": VIEW_PX**2},
@@ -41,7 +43,9 @@ def new_base(seed: int) -> VLM:
         image_std=[0.5] * 3,
     )
     model = new_tiny_model(tiny_config(VOCAB_SIZE, ids), seed)
-    return VLM(model, processor, dialect.dialect(tokenizer, processor))
+    family = FAMILIES["tiny"]
+    chat = family.dialect(tokenizer, processor, model.config.to_dict())
+    return family.vlm(model, processor, chat)
 
 
 def train_base(

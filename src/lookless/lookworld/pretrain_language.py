@@ -102,7 +102,7 @@ def sample_lesson(vlm: VLM, rng: np.random.Generator) -> Lesson:
     ]
     chat = vlm.chat
     view = View(Box(0, 0, SOURCE_PX, SOURCE_PX, Frame.SOURCE), VIEW_PX, VIEW_PX)
-    ids = chat.prefix(view, order[0].text, Mode.ADAPTIVE)
+    ids, _ = chat.prompt(view, order[0].text, Mode.ADAPTIVE)
     weights = [0.0] * len(ids)
     images = [overview]
     labels = [patch_labels(scene, (0.0, 0.0, 1.0, 1.0), overview.size)]

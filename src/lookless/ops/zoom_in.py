@@ -13,32 +13,46 @@ MIN_SIDE_PX = 8
 REPEATED_IOU = 0.95
 """Two looks that overlap by more than this are the same look."""
 
-SCHEMA: dict[str, Any] = {
-    "type": "function",
-    "function": {
-        "name": NAME,
-        "description": "Zoom in on a region of an image and get it back at higher resolution.",
-        "parameters": {
-            "type": "object",
-            "properties": {
-                "bbox_2d": {
-                    "type": "array",
-                    "items": {"type": "number"},
-                    "minItems": 4,
-                    "maxItems": 4,
-                    "description": "The region as [x1, y1, x2, y2]: left, top, right, bottom.",
-                },
-                "image": {
-                    "type": "integer",
-                    "minimum": 0,
-                    "description": "The image to zoom into: 0 is the original, k the k-th crop.",
-                },
-            },
-            "required": ["bbox_2d"],
-        },
-    },
+UNITS = {
+    Frame.PERMILLE: "in thousandths of the image's width and height (0 to 1000)",
+    Frame.RESIZED: "in pixels of the image as you see it",
 }
-"""The declaration in the form of the chat templates' `tools`; `image` defaults to 0."""
+"""What the numbers of a box mean, by the frames that a model can be told of."""
+
+
+def declaration(frame: Frame) -> dict[str, Any]:
+    """Return the operation in the form of the chat templates' `tools`.
+
+    Args:
+        frame: What the model writes boxes in, one of `UNITS`.
+    """
+    return {
+        "type": "function",
+        "function": {
+            "name": NAME,
+            "description": "Zoom in on a region of an image and get it back at higher resolution.",
+            "parameters": {
+                "type": "object",
+                "properties": {
+                    "bbox_2d": {
+                        "type": "array",
+                        "items": {"type": "number"},
+                        "minItems": 4,
+                        "maxItems": 4,
+                        "description": "The region as [x1, y1, x2, y2]: left, top, right, bottom, "
+                        f"{UNITS[frame]}.",
+                    },
+                    "image": {
+                        "type": "integer",
+                        "minimum": 0,
+                        "description": "The image to zoom into: 0 (if left out) is the original, "
+                        "k the k-th crop.",
+                    },
+                },
+                "required": ["bbox_2d"],
+            },
+        },
+    }
 
 
 def validate(arguments: Any, frame: Frame, views: tuple[View, ...]) -> Look:

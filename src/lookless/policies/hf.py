@@ -1,13 +1,19 @@
 """Transformers in process: batched multi-turn sampling with one key-value cache.
 
+What a rollout draws depends on the seed, its question, its mode and which sample it is, not on what
+else is in the batch: rollouts can be spread over processes, or redone, and stay the same.
+
 The cache holds all rows of a batch on one time axis. Rows get their tokens at different times, so
 it has holes; the attention mask hides them and positions are counted for each row by itself. A
 prefix that several rollouts share is computed once; its keys and values are copied to them.
 """
 
+import copy
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 from transformers import DynamicCache
@@ -23,12 +29,17 @@ class HfPolicy:
 
     vlm: VLM
     temperature: float = 1.0
-    seed: int = 0
+    seed: int | str = 0
 
     def __post_init__(self) -> None:
-        """Start the random stream that all batches of this policy draw from."""
-        self.generator = torch.Generator(device=self.vlm.device).manual_seed(self.seed)
+        """Start without features of any image."""
         self.features = FeatureCache(self.vlm)
+
+    def seeded(self, seed: int | str) -> "HfPolicy":
+        """Return the same policy with another seed; both share the features of images."""
+        other = copy.copy(self)
+        other.seed = seed
+        return other
 
     @property
     def chat(self) -> ChatML:
@@ -60,7 +71,8 @@ class HfSession:
         self.mask_BS = mask_BS[index]
         self.ends = [ends[k] for k in copies]
         self.rows = list(range(len(prompts)))
-        self.rests = [prompt.rest for prompt in prompts]
+        self.prompts = list(prompts)
+        self.turns = [0] * len(prompts)
 
     @torch.no_grad()
     def step(
@@ -74,7 +86,7 @@ class HfSession:
         )
         segments = []
         for row, seen in appended.items():
-            ids = self.rests[row] if seen is None else seen.token_ids
+            ids = self.prompts[row].rest if seen is None else seen.token_ids
             segments.append(Segment(ids, [features[row]] if row in features else []))
         hidden_BTD, self.mask_BS, self.ends = self.vlm.forward(
             segments, self.ends, cache=self.cache, past_mask_BS=self.mask_BS, pad_left=True
@@ -100,8 +112,10 @@ class HfSession:
         ids: list[list[int]] = [[] for _ in range(count)]
         logprobs: list[list[float]] = [[] for _ in range(count)]
         is_open_B = torch.ones(count, dtype=torch.bool)
-        for _ in range(max_tokens):
-            next_B, logprob_B = self._choose(self.vlm.logits(hidden_BD))
+        draws_BT = torch.from_numpy(np.stack([self._draws(row, max_tokens) for row in self.rows]))
+        for place in range(max_tokens):
+            logits_BV = self.vlm.logits(hidden_BD)
+            next_B, logprob_B = choose(logits_BV, draws_BT[:, place], self.policy.temperature)
             for b, (token, logprob) in enumerate(
                 zip(next_B.tolist(), logprob_B.tolist(), strict=True)
             ):
@@ -119,29 +133,38 @@ class HfSession:
 
     def _advance(self, next_B: Tensor, is_open_B: Tensor) -> Tensor:
         """Feed a token to every row (a hole to those that have ended); return the hidden states."""
-        ends_B = torch.tensor(self.ends, device=self.vlm.device)
         open_B1 = is_open_B.to(self.mask_BS)[:, None]
         self.mask_BS = torch.cat([self.mask_BS, open_B1], dim=1)
-        out = self.vlm.model.model.language_model(
-            input_ids=next_B[:, None],
-            position_ids=ends_B[None, :, None].expand(3, -1, -1),
-            attention_mask=self.mask_BS,
-            past_key_values=self.cache,
-            use_cache=True,
-        )
+        hidden_BD = self.vlm.advance(next_B, self.ends, self.mask_BS, self.cache)
         self.ends = [
             end + int(is_open) for end, is_open in zip(self.ends, is_open_B.tolist(), strict=True)
         ]
-        hidden_BD: Tensor = out.last_hidden_state[:, -1]
         return hidden_BD
 
-    def _choose(self, logits_BV: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the chosen tokens and their log-probabilities at the sampling temperature."""
-        temperature = self.policy.temperature
-        if temperature == 0:
-            next_B = logits_BV.argmax(-1)
-            logprobs_BV = logits_BV.log_softmax(-1)
-        else:
-            logprobs_BV = (logits_BV / temperature).log_softmax(-1)
-            next_B = torch.multinomial(logprobs_BV.exp(), 1, generator=self.policy.generator)[:, 0]
-        return next_B, logprobs_BV.gather(-1, next_B[:, None])[:, 0]
+    def _draws(self, row: int, count: int) -> np.ndarray:
+        """Return the numbers in [0, 1) that decide this row's next turn."""
+        prompt = self.prompts[row]
+        place = (self.policy.seed, prompt.question.id, prompt.mode.value, prompt.sample)
+        digest = hashlib.blake2b(repr((*place, self.turns[row])).encode(), digest_size=16).digest()
+        self.turns[row] += 1
+        return np.random.default_rng(int.from_bytes(digest)).random(count)
+
+
+def choose(logits_BV: Tensor, draws_B: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    """Return tokens_B and their log-probabilities_B at the sampling temperature.
+
+    Args:
+        logits_BV: Banned tokens have -inf.
+        draws_B: Numbers in [0, 1), each of which decides a token; without effect if greedy.
+        temperature: 0 is greedy, with the log-probabilities of temperature 1.
+    """
+    if temperature == 0:
+        next_B = logits_BV.argmax(-1)
+        logprobs_BV = logits_BV.log_softmax(-1)
+    else:
+        logprobs_BV = (logits_BV / temperature).log_softmax(-1)
+        # In single precision the sum would lose the rare tokens of a large vocabulary.
+        reached_BV = logprobs_BV.double().exp().cumsum(-1)
+        wanted_B1 = draws_B.to(reached_BV)[:, None] * reached_BV[:, -1:]
+        next_B = torch.searchsorted(reached_BV, wanted_B1, right=True)[:, 0]
+    return next_B, logprobs_BV.gather(-1, next_B[:, None])[:, 0]

@@ -234,12 +234,12 @@ def rl(
         sources: Opens the questions' images.
         config: Settings.
         seed: Of the order of queries and of sampling.
-        state_file: Where weights, optimiser, random state and necessity pool are kept.
+        state_file: Where weights, optimiser and necessity pool are kept.
         log: Called after each step with its metrics and its groups.
     """
     vlm.model.model.visual.requires_grad_(config.train_vision)
     optimizer = optimizer_for(vlm, config.lr)
-    policy = HfPolicy(vlm, config.temperature, seed)
+    policy = HfPolicy(vlm, config.temperature)
     pool = NecessityPool(config.pool_window)
     reference = frozen_copy(vlm) if config.kl_weight else None
     first = 0
@@ -248,7 +248,6 @@ def rl(
         first = state["step"]
         vlm.model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
-        policy.generator.set_state(state["generator"])
         pool.load_state(state["pool"])
         if reference is not None:
             reference.model.load_state_dict(state["reference"])
@@ -257,7 +256,7 @@ def rl(
         batch = queries_of_step(questions, config.queries, step, seed)
         requests = [(question, mode) for question in batch for mode in config.modes]
         vlm.model.eval()
-        rollouts = rollout(policy, requests, sources, config.limits)
+        rollouts = rollout(policy.seeded(f"{seed} {step}"), requests, sources, config.limits)
         check_faults(rollouts)
         scored = [
             score(group, pool, config) for group in grouped(batch, rollouts, len(config.modes))
@@ -283,7 +282,6 @@ def rl(
                     "step": step + 1,
                     "model": vlm.model.state_dict(),
                     "optimizer": optimizer.state_dict(),
-                    "generator": policy.generator.get_state(),
                     "pool": pool.state(),
                     "reference": reference.model.state_dict() if reference else None,
                 },
@@ -296,7 +294,7 @@ def rl(
 def frozen_copy(vlm: VLM) -> VLM:
     """Return the model as it is now, without gradients: what KL is measured against."""
     model = copy.deepcopy(vlm.model).requires_grad_(False)
-    return VLM(model, vlm.processor, vlm.chat)
+    return type(vlm)(model, vlm.processor, vlm.chat)
 
 
 def queries_of_step(

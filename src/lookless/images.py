@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -99,6 +99,9 @@ class Budget(Protocol):
     def visual_tokens(self, width: int, height: int) -> int:
         """Return how many tokens a view of `width` x `height` pixels costs."""
 
+    def processor_settings(self) -> dict[str, Any]:
+        """Return what the family's image processor must be told to keep views as they are."""
+
 
 @dataclass(frozen=True, slots=True)
 class PixelBudget:
@@ -154,6 +157,10 @@ class PixelBudget:
     def visual_tokens(self, width: int, height: int) -> int:
         """Return how many tokens a view of `width` x `height` pixels costs: one each square."""
         return (width // self.factor) * (height // self.factor)
+
+    def processor_settings(self) -> dict[str, Any]:
+        """Return what the family's image processor must be told to keep views as they are."""
+        return {"size": {"shortest_edge": self.min_pixels, "longest_edge": self.max_pixels}}
 
     def _multiple(self, rounding: Callable[[float], int], side: float) -> int:
         return rounding(side / self.factor) * self.factor

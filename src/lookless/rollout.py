@@ -112,15 +112,17 @@ def rollout(
             episode.end(StopReason.CONTEXT_LENGTH)
     fitting = [episode for episode in episodes if episode.stop is None]
     pending: dict[int, Observation | None] = dict.fromkeys(range(len(fitting)))
+    under_way = set(pending)
     try:
         if fitting:
             session = policy.start([episode.prompt for episode in fitting])
-        while pending:
+        while under_way:
             turns = session.step(pending, limits.max_turn_tokens)
             results = {
                 row: _advance(policy, fitting[row], turn, limits) for row, turn in turns.items()
             }
             pending = {row: seen for row, seen in results.items() if seen is not None}
+            under_way -= results.keys() - pending.keys()
     except (RuntimeError, OSError) as error:
         for episode in fitting:
             if episode.stop is None:

@@ -6,15 +6,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lookless.episode import TRAINED_MODES, LookOutcome, Mode, Question, Rollout, StopReason
-from lookless.frames import Box, Frame, View
+from lookless.episode import TRAINED_MODES, Mode, Question, Rollout, StopReason
 from lookless.images import SourceCache
-from lookless.picture import Picture
 from lookless.policies.hf import HfPolicy, choose
-from lookless.policies.policy import Observation, Prompt
+from lookless.policies.policy import Prompt
 from lookless.rollout import Limits, rollout
 from lookless.training.replay import features_of, replay
 from lookless.vlm import VLM, Segment
+from policies.played import observation_of, play, prompts_of
 
 MakeQuestion = Callable[..., Question]
 LIMITS = Limits(max_turn_tokens=12)
@@ -47,81 +46,6 @@ def test_no_request_gives_no_rollout(vlm: VLM, sources: SourceCache) -> None:
     assert rollout(HfPolicy(vlm), [], sources) == []
 
 
-def prompts_of(vlm: VLM, sources: SourceCache, questions: Sequence[Question]) -> list[Prompt]:
-    chat = vlm.chat
-    prompts = []
-    for question in questions:
-        source = sources.get(question.image)
-        view = source.full_view(chat.budget)
-        for mode in TRAINED_MODES:
-            prefix, rest = chat.prompt(view, question.text, mode)
-            prompts.append(
-                Prompt(question, mode, tuple(prefix), Picture(source, view), tuple(rest))
-            )
-    return prompts
-
-
-def observation_of(vlm: VLM, prompt: Prompt, turn: int) -> Observation:
-    """Return a crop or a refusal, of a size that depends on the rollout."""
-    if prompt.mode is Mode.PROHIBITED:
-        return Observation(tuple(vlm.chat.observation(LookOutcome.REFUSED)), None)
-    source = prompt.overview.source
-    side = 40 + 30 * turn + 60 * (prompt.mode is Mode.FORCED)
-    view = source.view(Box(0, 0, 2 * side, side, Frame.SOURCE), vlm.chat.budget)
-    return Observation(tuple(vlm.chat.observation(view)), Picture(source, view))
-
-
-def play(policy: HfPolicy, prompts: Sequence[Prompt], turns: Sequence[int]) -> list[Rollout]:
-    """Drive a session as `rollout` would, with observations that do not wait for a tool call."""
-    session = policy.start(prompts)
-    rows = [Builder(prompt) for prompt in prompts]
-    pending: dict[int, Observation | None] = dict.fromkeys(range(len(prompts)))
-    for turn in range(max(turns)):
-        for row, sampled in session.step(pending, 9 + turn).items():
-            rows[row].add(sampled.token_ids, sampled.logprobs)
-        pending = {row: None for row in pending if turn + 1 < turns[row]}
-        for row in pending:
-            seen = observation_of(policy.vlm, prompts[row], turn)
-            pending[row] = seen
-            rows[row].see(seen)
-    return [row.rollout() for row in rows]
-
-
-class Builder:
-    """A rollout in the making."""
-
-    def __init__(self, prompt: Prompt) -> None:
-        self.prompt = prompt
-        self.ids = [*prompt.prefix, *prompt.rest]
-        self.logprobs: list[float | None] = [None] * len(self.ids)
-        self.views: list[View] = [prompt.overview.view]
-
-    def add(self, ids: Sequence[int], logprobs: Sequence[float]) -> None:
-        self.ids += ids
-        self.logprobs += logprobs
-
-    def see(self, seen: Observation) -> None:
-        self.ids += seen.token_ids
-        self.logprobs += [None] * len(seen.token_ids)
-        if seen.picture is not None:
-            self.views.append(seen.picture.view)
-
-    def rollout(self) -> Rollout:
-        return Rollout(
-            question_id=self.prompt.question.id,
-            mode=self.prompt.mode,
-            token_ids=tuple(self.ids),
-            is_sampled=tuple(value is not None for value in self.logprobs),
-            logprobs=tuple(value or 0.0 for value in self.logprobs),
-            views=tuple(self.views),
-            looks=(),
-            turns=(),
-            answer=None,
-            stop=StopReason.ANSWERED,
-            visual_tokens=0,
-        )
-
-
 @pytest.fixture
 def prompts(vlm: VLM, sources: SourceCache, make_question: MakeQuestion) -> list[Prompt]:
     """Return the three modes' prompts of two questions of unequal length about unequal images."""
@@ -129,7 +53,7 @@ def prompts(vlm: VLM, sources: SourceCache, make_question: MakeQuestion) -> list
         make_question("a"),
         make_question("b", text="Is the dot left or right?", size=(700, 500)),
     ]
-    return prompts_of(vlm, sources, questions)
+    return prompts_of(vlm.chat, sources, questions)
 
 
 TURNS = (3, 1, 2, 2, 3, 3)
@@ -137,10 +61,10 @@ TURNS = (3, 1, 2, 2, 3, 3)
 
 def test_greedy_batch_equals_rollouts_one_by_one(ending_vlm: VLM, prompts: list[Prompt]) -> None:
     policy = HfPolicy(ending_vlm, temperature=0.0)
-    batched = play(policy, prompts, TURNS)
+    batched = play(policy, policy.chat, prompts, TURNS)
     assert len({r.sampled_tokens for r in batched}) > 2
     for prompt, turns, together in zip(prompts, TURNS, batched, strict=True):
-        [alone] = play(policy, [prompt], [turns])
+        [alone] = play(policy, policy.chat, [prompt], [turns])
         assert together.token_ids == alone.token_ids
         assert together.is_sampled == alone.is_sampled
         assert together.logprobs == pytest.approx(alone.logprobs, abs=1e-4)
@@ -151,7 +75,7 @@ def test_sampled_log_probabilities_equal_those_of_replay(
     ending_vlm: VLM, prompts: list[Prompt], temperature: float
 ) -> None:
     policy = HfPolicy(ending_vlm, temperature, seed=1)
-    rollouts = play(policy, prompts, TURNS)
+    rollouts = play(policy, policy.chat, prompts, TURNS)
     assert len({len(r.token_ids) for r in rollouts}) > 3
     assert {len(r.views) for r in rollouts} == {1, 2, 3}
     sources = [prompt.overview.source for prompt in prompts]
@@ -243,7 +167,7 @@ def test_shared_prefix_and_overview_are_computed_once(
 ) -> None:
     a, b = make_question("a"), make_question("b")
     other = replace(a, id="other", text="How many signs are there?")
-    prompts = prompts_of(vlm, sources, [a, b, other, a])
+    prompts = prompts_of(vlm.chat, sources, [a, b, other, a])
     policy = HfPolicy(vlm)
     session = policy.start(prompts)
     assert forwarded == [3]  # three distinct questions, twelve rollouts
@@ -260,7 +184,7 @@ def test_finished_rollouts_leave_the_batch(
     session = HfPolicy(vlm).start(prompts)
     forwarded.clear()
     session.step(dict.fromkeys(range(6)), 3)
-    seen = {row: observation_of(vlm, prompts[row], 0) for row in (1, 4, 5)}
+    seen = {row: observation_of(vlm.chat, prompts[row], 0) for row in (1, 4, 5)}
     assert set(session.step(seen, 3)) == {1, 4, 5}
     assert set(session.step({4: seen[4]}, 3)) == {4}
     assert forwarded == [6, 3, 1]

@@ -43,14 +43,20 @@ class ImageMarks:
     pad: str
     """Stands for one visual token."""
     end: str
+    written: str
+    """What the chat template writes for an image, for the processor to expand."""
     after: str = ""
-    """Text that the chat template puts behind an image."""
+    """Text that the template puts behind it."""
     others: tuple[str, ...] = ()
     """Further tokens that stand for pixels."""
 
 
 QWEN_MARKS = ImageMarks(
-    "<|vision_start|>", "<|image_pad|>", "<|vision_end|>", others=("<|video_pad|>",)
+    "<|vision_start|>",
+    "<|image_pad|>",
+    "<|vision_end|>",
+    written="<|vision_start|><|image_pad|><|vision_end|>",
+    others=("<|video_pad|>",),
 )
 
 
@@ -172,6 +178,21 @@ class ChatML:
             return [*self.encode(f"{opening}{REFUSALS[result]}{closing}"), *self._handover()]
         after = self.encode(f"{self.marks.after}{closing}")
         return [*self.encode(opening), *self.image(result), *after, *self._handover()]
+
+    def with_images_as_written(self, ids: Sequence[int]) -> list[int]:
+        """Return ids with each image as the chat template writes it, before it is expanded."""
+        first, last = self._id(self.marks.start), self._id(self.marks.end)
+        written = self.encode(self.marks.written)
+        kept: list[int] = []
+        is_inside = False
+        for token in ids:
+            if token == first:
+                is_inside = True
+                kept += written
+            elif not is_inside:
+                kept.append(token)
+            is_inside = is_inside and token != last
+        return kept
 
     def turns(self, ids: Sequence[int]) -> Iterator[list[str | None]]:
         """Yield what the turns in `ids` say: texts and, as None, images.

@@ -1,6 +1,7 @@
 """What InternVL 3 (in its transformers form) has of its own: marks, and images cut into tiles."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import get_optimal_tiled_canvas
 
@@ -8,7 +9,7 @@ from lookless.chat.chatml import ImageMarks
 from lookless.errors import ConfigError, ImageError
 from lookless.images import MAX_ASPECT_RATIO
 
-MARKS = ImageMarks("<img>", "<IMG_CONTEXT>", "</img>", after="\n")
+MARKS = ImageMarks("<img>", "<IMG_CONTEXT>", "</img>", written="<IMG_CONTEXT>", after="\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,10 @@ class TileBudget:
             (height, width), (side, side), self.min_tiles, self.max_tiles
         )
         return columns * side, rows * side
+
+    def processor_settings(self) -> dict[str, Any]:
+        """Return what the family's image processor must be told to keep canvases as they are."""
+        return {"min_patches": self.min_tiles, "max_patches": self.max_tiles}
 
     def visual_tokens(self, width: int, height: int) -> int:
         """Return how many tokens a canvas of `width` x `height` pixels costs."""

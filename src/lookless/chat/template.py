@@ -131,11 +131,7 @@ def _declares(system: str, frame: Frame) -> bool:
 
 def _difference(chat: ChatML, ours: list[int], text: str, views: Sequence[View]) -> str | None:
     """Return where tokens differ from those of a rendered text whose images are one pad each."""
-    marks = chat.marks
-    written = f"{marks.start}{marks.pad}{marks.end}"
-    if written not in text:
-        written = marks.pad
-    parts = text.split(written)
+    parts = text.split(chat.marks.written)
     if len(parts) != len(views) + 1:
         return f"the template writes {len(parts) - 1} images for {len(views)}"
     theirs = chat.encode(parts[0])

@@ -61,11 +61,12 @@ class Session(Protocol):
     def step(
         self, appended: Mapping[int, Observation | None], max_tokens: int
     ) -> Mapping[int, Sampled | Failed]:
-        """Return the next turn of each rollout that goes on, by its index.
+        """Return the next turn of at least one rollout under way, by its index.
 
         Args:
-            appended: The rollouts that go on, each with what is appended first (None in the first
-                turn). Rollouts left out are over: they may not come back.
+            appended: The rollouts whose last turn was returned and that go on, each with what is
+                appended first (None in the first turn). Those left out then are over: they may not
+                come back. Those whose turn is still to come are not named again.
             max_tokens: Limit on the tokens of the turn.
         """
 

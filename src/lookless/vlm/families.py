@@ -176,23 +176,28 @@ class PixelLimits:
         return limited
 
 
-def load_vlm(
-    folder: Path,
-    *,
-    dtype: torch.dtype = torch.float32,
-    device: str | torch.device = "cpu",
-    limits: PixelLimits = PixelLimits(),
-) -> VLM:
-    """Return the model saved in a checkpoint folder, ready to answer.
+NO_LIMITS = PixelLimits()
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a checkpoint folder holds besides its weights."""
+
+    family: Family
+    processor: BaseImageProcessor
+    chat: ChatML
+
+
+def load_parts(folder: Path, limits: PixelLimits = NO_LIMITS) -> Parts:
+    """Return what a checkpoint folder holds besides its weights.
 
     Args:
         folder: An ordinary Hugging Face folder of one of `FAMILIES`.
-        dtype: Of the weights.
-        device: Where they go.
         limits: What the model is shown, if not what its image processor says.
 
     Raises:
         CheckpointError: If the folder is no checkpoint of a known model family.
+        ConfigError: If the limits do not fit the family.
     """
     if not (folder / "config.json").is_file():
         raise CheckpointError(
@@ -205,13 +210,44 @@ def load_vlm(
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder)
         tokenizer.chat_template = template_of(folder, tokenizer)
         processor = family.processor.from_pretrained(folder)
-        loading: Any = family.model.from_pretrained
+    except (OSError, ValueError) as error:
+        raise _incomplete(folder, error) from None
+    chat = family.dialect(tokenizer, processor, config)
+    return Parts(family, processor, replace(chat, budget=limits.of(chat.budget)))
+
+
+def _incomplete(folder: Path, error: Exception) -> CheckpointError:
+    return CheckpointError(
+        f"checkpoint must be complete, got {str(folder)!r}: {' '.join(str(error).split())}; "
+        "copy it again, or name another one"
+    )
+
+
+def load_vlm(
+    folder: Path,
+    *,
+    dtype: torch.dtype = torch.float32,
+    device: str | torch.device = "cpu",
+    limits: PixelLimits = NO_LIMITS,
+) -> VLM:
+    """Return the model saved in a checkpoint folder, ready to answer.
+
+    Args:
+        folder: As in `load_parts`.
+        dtype: Of the weights.
+        device: Where they go.
+        limits: As in `load_parts`.
+
+    Raises:
+        CheckpointError: As in `load_parts`, or if weights are missing.
+        ConfigError: As in `load_parts`.
+    """
+    parts = load_parts(folder, limits)
+    loading: Any = parts.family.model.from_pretrained
+    try:
         model, report = loading(folder, dtype=dtype, output_loading_info=True)
     except (OSError, ValueError, SafetensorError) as error:
-        raise CheckpointError(
-            f"checkpoint must be complete, got {str(folder)!r}: {error}; "
-            "copy it again, or name another one"
-        ) from None
+        raise _incomplete(folder, error) from None
     missing = sorted(report["missing_keys"])
     if missing:
         raise CheckpointError(
@@ -219,6 +255,4 @@ def load_vlm(
             f"{f' and {len(missing) - 1} others' if len(missing) > 1 else ''}; copy it again"
         )
     model.to(device).eval()
-    chat = family.dialect(tokenizer, processor, config)
-    chat = replace(chat, budget=limits.of(chat.budget))
-    return family.vlm(model, processor, chat, folder)
+    return parts.family.vlm(model, parts.processor, parts.chat, folder)

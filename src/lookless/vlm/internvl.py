@@ -25,9 +25,6 @@ class InternVLM(VLM):
         processor: Any = self.processor
         inputs = processor(list(images), crop_to_patches=True, return_tensors="pt")
         pixels = inputs["pixel_values"].to(self.device, self.model.dtype)
-        config = self.model.config
-        out = self.model.model.get_image_features(
-            pixels, config.vision_feature_layer, config.vision_feature_select_strategy
-        )
+        out = self.model.model.get_image_features(pixels)
         tiles = out.pooler_output.split([int(count) for count in inputs["num_patches"]])
         return [ImageFeatures(part.flatten(0, 1), ()) for part in tiles]

@@ -282,6 +282,13 @@ def evaluate_command(
     frame: Annotated[
         str, typer.Option(help="Boxes of a server's model: permille or resized.")
     ] = "permille",
+    server_checkpoint: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of the served checkpoint (weights not needed): asks in its family's own "
+            "words instead of general ones."
+        ),
+    ] = None,
     key_env: Annotated[
         str | None,
         typer.Option(
@@ -338,6 +345,7 @@ def evaluate_command(
         "batch": batch,
         "server_model": server_model,
         "frame": frame,
+        "server_checkpoint": server_checkpoint,
         "concurrency": concurrency,
         "timeout_s": timeout,
         "retries": retries,

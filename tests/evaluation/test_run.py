@@ -121,8 +121,11 @@ def test_resuming_with_other_settings_is_refused(tmp_path: Path, data: Path) -> 
         ({"modes": ("never", "never")}, "modes must be distinct, got never, never"),
         ({"modes": ("never",), "audit": 3}, "audit must have a mode that looks"),
         ({"judge_model": "m"}, "judge_model must come with judge"),
-        ({"server_model": "m"}, "server_model and frame must come with a server"),
-        ({"frame": "resized"}, "server_model and frame must come with a server"),
+        (
+            {"server_model": "m"},
+            "server_model, server_checkpoint and frame must come with a server",
+        ),
+        ({"frame": "resized"}, "server_model, server_checkpoint and frame must come with a server"),
         ({"temperature": float("inf")}, "finite"),
     ],
 )

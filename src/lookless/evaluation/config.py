@@ -56,6 +56,8 @@ class EvalConfig(BaseModel):
     """Name on the server; None for the only one that it has."""
     frame: Literal["permille", "resized"] = "permille"
     """What a model behind a server writes boxes in."""
+    server_checkpoint: Path | None = None
+    """Folder of the served checkpoint; its family then says prompts and frame."""
     concurrency: int = Field(8, ge=1)
     """Requests at once."""
     timeout_s: float = Field(120.0, gt=0, allow_inf_nan=False)
@@ -89,10 +91,17 @@ class EvalConfig(BaseModel):
                               "add one")  # fmt: skip
         if self.judge_model and not self.judge:
             raise ConfigError("judge_model must come with judge, got it alone; say where it is")
-        if not self.is_served and (self.server_model or self.frame != "permille"):
+        if not self.is_served and (
+            self.server_model or self.server_checkpoint or self.frame != "permille"
+        ):
             raise ConfigError(
-                f"server_model and frame must come with a server, got model {self.model!r}; "
-                "leave them out"
+                "server_model, server_checkpoint and frame must come with a server, got model "
+                f"{self.model!r}; leave them out"
+            )
+        if self.server_checkpoint and self.frame != "permille":
+            raise ConfigError(
+                "frame must be left to the checkpoint where server_checkpoint names one, got "
+                f"{self.frame}; leave it out"
             )
         return self
 
@@ -116,6 +125,7 @@ class EvalConfig(BaseModel):
             self.retries,
             self.limit_name,
             api_key,
+            self.server_checkpoint,
         )
 
     def limits(self, usual: Limits) -> Limits:

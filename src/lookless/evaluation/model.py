@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from lookless.chat import tiny
+from lookless.chat.chatml import ChatML
 from lookless.chat.dialect import Dialect
 from lookless.chat.remote import RemoteChat
 from lookless.errors import ConfigError
@@ -35,6 +37,9 @@ class Server:
     limit_name: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     """What it calls the limit on a turn's tokens."""
     api_key: str | None = None
+    checkpoint: Path | None = None
+    """Folder of the served checkpoint, or of its tokenizer, processor and config.json: the model is
+    then spoken to as its family is. None: in general words."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +88,11 @@ def open_model(spec: str, temperature: float, server: Server | None = None) -> M
 def _served(url: str, temperature: float, server: Server) -> Model:
     from lookless.policies.openai import OpenAIPolicy
 
-    chat = RemoteChat(server.frame)
+    chat: RemoteChat | ChatML = RemoteChat(server.frame)
+    if server.checkpoint is not None:
+        from lookless.vlm.families import load_parts
+
+        chat = load_parts(server.checkpoint).chat
     policy = OpenAIPolicy(
         url,
         server.model,
@@ -101,7 +110,7 @@ def _served(url: str, temperature: float, server: Server) -> Model:
         name,
         chat,
         policy.seeded,
-        LARGE_LIMITS,
+        usual_limits(chat),
         batch=8 * server.concurrency,
         is_batched=False,
         concurrency=server.concurrency,
@@ -135,9 +144,15 @@ def _checkpoint(folder: Path, temperature: float) -> Model:
         fingerprint(folder),
         vlm.chat,
         HfPolicy(vlm, temperature).seeded,
-        TINY_LIMITS,
+        usual_limits(vlm.chat),
         batch=96,
     )
+
+
+def usual_limits(chat: Dialect) -> Limits:
+    """Return the limits of an episode: the tiny model's own, or those of large models."""
+    is_tiny = isinstance(chat, ChatML) and chat.wording == tiny.WORDING
+    return TINY_LIMITS if is_tiny else LARGE_LIMITS
 
 
 def fingerprint(folder: Path) -> str:

@@ -1,7 +1,9 @@
 """A model behind any server that speaks OpenAI's chat completions.
 
-Such a server takes texts and images and gives text: no token ids, no log-probabilities. So this
-policy serves evaluation, not training. The server is sent the whole conversation for each turn.
+Such a server takes texts and images, and gives text. It is sent the whole conversation for each
+turn, and makes its tokens anew of it, so this policy serves evaluation, not training. Where the
+tokenizer of the model is at hand, prompts are those of its family, word for word, tokens for pixels
+are banned, and vLLM and SGLang are asked for log-probabilities and (vLLM) token ids.
 """
 
 import base64
@@ -13,11 +15,12 @@ import zlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeGuard
 from urllib.parse import urlsplit
 
 from PIL import Image
 
+from lookless.chat.chatml import ChatML
 from lookless.chat.remote import RemoteChat
 from lookless.errors import ConfigError, ImageError, PolicyError
 from lookless.picture import Picture
@@ -44,7 +47,7 @@ class OpenAIPolicy:
         self,
         base_url: str,
         model: str | None = None,
-        chat: RemoteChat | None = None,
+        chat: RemoteChat | ChatML | None = None,
         *,
         temperature: float | None = 0.0,
         seed: int = 0,
@@ -59,7 +62,8 @@ class OpenAIPolicy:
         Args:
             base_url: Of the server, with its version: `http://host:8000/v1`.
             model: Name on the server; None for the only one that it has.
-            chat: Wording, coordinate frame and size of the images.
+            chat: Wording, coordinate frame and size of the images: general ones, or those of the
+                model's own checkpoint.
             temperature: None for the server's own; some models take no other.
             seed: Each turn of each rollout gets its own from it, which depends on the question, the
                 mode and which sample it is, not on the batch. Not every server heeds it.
@@ -88,7 +92,11 @@ class OpenAIPolicy:
         self.limit_name = limit_name
         self._key = api_key
         self._client = _client(base_url, api_key, timeout_s, retries)
-        self.model = self._only_model() if model is None else model
+        self.model, self.maker = model or "", ""
+        """Name on the server, and what software it is where it says so."""
+        if model is None or isinstance(self.chat, ChatML):
+            self.model, self.maker = self._found(model)
+        self._more = _more_settings(self.chat, self.maker)
 
     def seeded(self, seed: int) -> "OpenAIPolicy":
         """Return the same policy as if made with another seed; both share their connections."""
@@ -130,6 +138,7 @@ class OpenAIPolicy:
             model=self.model,
             messages=messages,  # type: ignore[arg-type]
             **settings,
+            **self._more,
         )
 
     def failure(self, error: Exception) -> str:
@@ -144,22 +153,38 @@ class OpenAIPolicy:
         line = f"{self.server}: {code}{' '.join(said.split())}"
         return (line.replace(self._key, "***") if self._key else line)[:_SAID_CHARS]
 
-    def _only_model(self) -> str:
+    def _found(self, name: str | None) -> tuple[str, str]:
+        """Return the name of a model on the server, of the only one if None, and its maker."""
         from openai import OpenAIError
 
         try:
-            names = [str(model.id) for model in self._client.models.list()]
+            made = {str(model.id): str(model.owned_by) for model in self._client.models.list()}
         except (OpenAIError, ValueError, RecursionError, AttributeError, TypeError) as error:
+            if name is not None:
+                return name, ""
             raise PolicyError(
                 f"model must be named unless the server lists it, got {self.failure(error)}; "
                 "name it, or check address and key"
             ) from error
-        if len(names) != 1:
+        if name is None and len(made) != 1:
             raise ConfigError(
-                f"model must be one of {', '.join(names) or 'the server (it lists none)'}, "
+                f"model must be one of {', '.join(made) or 'the server (it lists none)'}, "
                 "got none; name one"
             )
-        return names[0]
+        name = name or next(iter(made))
+        return name, made.get(name, "")
+
+
+def _more_settings(chat: RemoteChat | ChatML, maker: str) -> dict[str, Any]:
+    """Return what a request asks for where the model's tokenizer is known."""
+    if not isinstance(chat, ChatML):
+        return {}
+    if maker == "vllm":
+        banned = [chat.decode([token]) for token in chat.banned_ids]
+        more = {"bad_words": banned, "return_token_ids": True, "skip_special_tokens": False}
+        return {"logprobs": True, "extra_body": more}
+    bias = {"logit_bias": {str(token): -100 for token in chat.banned_ids}}
+    return {**bias, "logprobs": True} if maker == "sglang" else bias
 
 
 @dataclass
@@ -175,6 +200,18 @@ class _Talk:
         role = ("assistant", "user")[len(self.messages) % 2] if self.messages else "system"
         content = [part if part is not None else picture for part in turn]
         self.messages.append((role, [part for part in content if part is not None]))
+
+    def lost_pixels(self, chat: ChatML, shown: Sequence[int]) -> str | None:
+        """Return what is wrong if a model was not shown each picture as it was sent."""
+        sent = [part for _, parts in self.messages for part in parts if isinstance(part, Picture)]
+        wanted = sum(chat.visual_tokens(picture.view) for picture in sent)
+        found = sum(token == chat.image_pad_id for token in shown)
+        if found == wanted:
+            return None
+        return (
+            f"must show {wanted} visual tokens of {len(sent)} images, got {found}; "
+            "its pixel budget differs from that of the checkpoint named here"
+        )
 
     def encoded(self) -> list[dict[str, Any]]:
         """Return it in the form of the interface, with pixels."""
@@ -229,17 +266,39 @@ class OpenAISession:
                 f"{policy.server}: must answer with a chat completion, got {got}"[:_SAID_CHARS]
             )
         text = said if isinstance(said, str) else ""
-        talk.add([text], None)
         is_ended = reason != "length"
-        ids = [*policy.chat.encode(text), *[policy.chat.end_id] * is_ended]
+        ids = policy.chat.encode(text)
+        known = getattr(choice, "token_ids", None)
+        if isinstance(policy.chat, ChatML):
+            shown = getattr(completion, "prompt_token_ids", None)
+            if _is_ids(shown) and (fault := talk.lost_pixels(policy.chat, shown)):
+                return Failed(f"{policy.server}: {fault}")
+            if _is_ids(known):
+                ids = [token for token in known if token != policy.chat.end_id]
+                text = policy.chat.decode(ids)
+        talk.add([text], None)
+        ids = [*ids, *[policy.chat.end_id] * is_ended]
         count = getattr(getattr(completion, "usage", None), "completion_tokens", None)
         return Sampled(
             tuple(ids),
-            (0.0,) * len(ids),
+            _logprobs(choice, len(ids)),
             is_ended,
             count if type(count) is int and 0 <= count < _MOST_TOKENS else None,
             seconds,
         )
+
+
+def _is_ids(value: object) -> TypeGuard[list[int]]:
+    return isinstance(value, list) and all(type(token) is int for token in value)
+
+
+def _logprobs(choice: Any, count: int) -> tuple[float, ...]:
+    """Return the log-probabilities that came with a turn, 0 where none came for every token."""
+    try:
+        found = tuple(float(token.logprob) for token in choice.logprobs.content)
+    except (AttributeError, TypeError, ValueError):
+        found = ()
+    return found if len(found) == count else (0.0,) * count
 
 
 def _content(parts: Sequence[str | Picture]) -> str | list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tokenizers import AddedToken
 from torch import nn
 from transformers import (
     AutoConfig,
@@ -32,7 +33,7 @@ INTERNVL_TOKENS = (
     "<video>",
 )  # fmt: skip
 """What InternVL adds to Qwen2.5's tokenizer."""
-INTERNVL_NAMES = {
+INTERNVL_NAMES: dict[str, str | AddedToken] = {
     "start_image_token": "<img>",
     "end_image_token": "</img>",
     "context_image_token": "<IMG_CONTEXT>",

@@ -14,6 +14,7 @@ import lookless
 PACKAGE = Path(lookless.__file__).parent
 
 LAYERS: tuple[tuple[str, ...], ...] = (
+    ("__main__",),
     ("cli",),
     ("report",),
     ("demo",),

@@ -1,0 +1,6 @@
+"""`python -m lookless`, for launchers such as torchrun."""
+
+from lookless.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -21,7 +21,7 @@ from lookless.demo import Data, DemoConfig, baseline, eval_stage, finished, make
 from lookless.episode import TRAINED_MODES, Mode
 from lookless.images import SourceCache
 from lookless.runs import CONFIG_FILE, open_run, provenance, read_config, read_jsonl, write_json
-from lookless.training.rl import RlConfig
+from lookless.training.rl_config import RlConfig
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "same": {},

@@ -12,7 +12,7 @@ from lookless.demo import COMPARED, DemoConfig, baseline, run_demo
 from lookless.errors import RunError
 from lookless.report.html import write_report
 from lookless.runs import Step
-from lookless.training.rl import RlConfig
+from lookless.training.rl_config import RlConfig
 from lookless.training.sft import SftConfig
 
 TINY = DemoConfig(
@@ -87,7 +87,7 @@ def test_interrupted_demo_resumes_to_the_same_weights(
     whole = run_demo(tmp_path / "whole", TINY, silent)
     with pytest.raises(Stopped):
         run_demo(tmp_path / "cut", TINY, stopping_at(stage, step))
-    assert (tmp_path / "cut" / "rgrl" / "state.pt").exists() == (stage == "RL")
+    assert (tmp_path / "cut" / "rgrl" / "checkpoints").exists() == (stage == "RL")
     again = run_demo(tmp_path / "cut", TINY, silent, resume=True)
     for name in ("sft", "rgrl"):
         one, other = (

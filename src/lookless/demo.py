@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch.utils.tensorboard import SummaryWriter
 
@@ -26,8 +25,14 @@ from lookless.lookworld.dataset import Split, WorldQuestion, export, questions
 from lookless.lookworld.trajectories import Mixture, demonstrate
 from lookless.policies.hf import HfPolicy
 from lookless.runs import Progress, append_jsonl, keep_rows, open_run, write_json
+from lookless.training.checkpoints import Checkpoints
+from lookless.training.collector import SameWeights
+from lookless.training.engine import Engine, EngineConfig
+from lookless.training.loop import steps_done
 from lookless.training.records import group_record
-from lookless.training.rl import RlConfig, ScoredGroup, reward_alone, rl
+from lookless.training.rl import rl
+from lookless.training.rl_config import RlConfig
+from lookless.training.scoring import ScoredGroup, reward_alone
 from lookless.training.sft import SftConfig, sft
 from lookless.vlm import VLM, load_vlm
 
@@ -53,6 +58,7 @@ class DemoConfig(BaseModel):
     mixture: Mixture = Mixture()
     sft: SftConfig = SftConfig()
     rl: RlConfig = RlConfig()
+    engine: EngineConfig = EngineConfig()
     compare: tuple[Literal["accuracy_reward", "pixel_reasoner", "deepeyes", "hdpo"], ...] = ()
     """Other rewards to train from the same SFT checkpoint, by their names in COMPARED."""
 
@@ -94,7 +100,16 @@ def run_demo(
     }
     for name, recipe in trained.items():
         with clock(name):
-            rl_stage(out / "sft", out / name, data.rl, sources, recipe, config.seed, progress)
+            rl_stage(
+                out / "sft",
+                out / name,
+                data.rl,
+                sources,
+                recipe,
+                config.engine,
+                config.seed,
+                progress,
+            )
     with clock("eval"):
         plans = [
             ("never", "rgrl", Mode.PROHIBITED),
@@ -223,14 +238,14 @@ def sft_stage(
     if (folder / "checkpoint" / "config.json").exists():
         return
     folder.mkdir(exist_ok=True)
-    (folder / "metrics.jsonl").unlink(missing_ok=True)
-    torch.manual_seed(config.seed)
+    checkpoints = Checkpoints(folder / "checkpoints")
+    done = steps_done(checkpoints)
+    keep_rows(folder / "metrics.jsonl", lambda row: row["step"] <= done)
     shown = demonstrate(vlm.chat, data.sft_worlds, data.sft, sources, config.seed, config.mixture)
     images = [sources.get(question.image) for question in data.sft]
-    per_epoch = -(-len(shown) // config.sft.batch)
     with (
-        progress("SFT", config.sft.epochs * per_epoch) as step,
-        SummaryWriter(folder / "tensorboard", purge_step=0) as board,
+        progress("SFT", config.sft.steps(len(shown))) as step,
+        SummaryWriter(folder / "tensorboard", purge_step=done + 1) as board,
     ):
 
         def log(metrics: dict[str, float]) -> None:
@@ -238,15 +253,10 @@ def sft_stage(
             write_scalars(board, metrics)
             step(int(metrics["step"]), f"loss {metrics['loss']:.3f}")
 
-        sft(vlm, [r for _, r in shown], images, config.sft, config.seed, log)
-    save_checkpoint(vlm, folder / "checkpoint")
-
-
-def save_checkpoint(vlm: VLM, folder: Path) -> None:
-    """Write a checkpoint folder that is there as a whole or not at all."""
-    part = folder.with_name(folder.name + ".part")
-    vlm.save(part)
-    part.rename(folder)
+        engine = Engine(vlm, config.engine)
+        sft(engine, [r for _, r in shown], images, config.sft, config.seed, checkpoints, log)
+    engine.export(folder / "checkpoint")
+    checkpoints.remove()
 
 
 def rl_stage(
@@ -255,6 +265,7 @@ def rl_stage(
     queries: Sequence[Question],
     sources: SourceCache,
     config: RlConfig,
+    settings: EngineConfig,
     seed: int,
     progress: Progress,
 ) -> None:
@@ -263,10 +274,9 @@ def rl_stage(
         return
     folder.mkdir(exist_ok=True)
     vlm = load_vlm(start / "checkpoint")
-    state_file, metrics_file, rollouts_file = (
-        folder / n for n in ("state.pt", "metrics.jsonl", "rollouts.jsonl")
-    )
-    resumed_at = torch.load(state_file, weights_only=True)["step"] if state_file.exists() else 0
+    metrics_file, rollouts_file = folder / "metrics.jsonl", folder / "rollouts.jsonl"
+    checkpoints = Checkpoints(folder / "checkpoints")
+    resumed_at = steps_done(checkpoints)
     for file in (metrics_file, rollouts_file):
         keep_rows(file, lambda row: row["step"] <= resumed_at)
     with (
@@ -294,9 +304,11 @@ def rl_stage(
                 metrics["step"], " ".join(f"{k} {v:.2f}" for k, v in shown.items() if v is not None)
             )
 
-        rl(vlm, queries, sources, config, seed, state_file, log)
-    save_checkpoint(vlm, folder / "checkpoint")
-    state_file.unlink(missing_ok=True)
+        engine = Engine(vlm, settings, with_reference=config.kl_weight > 0)
+        collector = SameWeights(engine, sources, config.limits, config.temperature)
+        rl(engine, collector, queries, sources, config, seed, checkpoints, log)
+    engine.export(folder / "checkpoint")
+    checkpoints.remove()
 
 
 def write_scalars(board: SummaryWriter, metrics: dict[str, Any]) -> None:

@@ -131,17 +131,25 @@ def rollout(
     return [_finish(policy, episode, began, seconds) for episode in episodes]
 
 
+def fault_of_all(rollouts: Sequence[Rollout]) -> str | None:
+    """Return what the infrastructure said if it failed every rollout: going on would be in vain."""
+    if not rollouts or any(r.stop is not StopReason.FAULT for r in rollouts):
+        return None
+    return (
+        f"at least one of {len(rollouts)} rollouts must work, got only faults, the last: "
+        f"{rollouts[-1].turns[-1].text}; if memory is short, ask for fewer at once"
+    )
+
+
 def check_faults(rollouts: Sequence[Rollout]) -> None:
-    """Raise what the infrastructure said if it failed every rollout: going on would be in vain.
+    """Raise if the infrastructure failed every rollout.
 
     Raises:
         PolicyError: If there are rollouts and all of them ended in a fault.
     """
-    if rollouts and all(r.stop is StopReason.FAULT for r in rollouts):
-        raise PolicyError(
-            f"at least one of {len(rollouts)} rollouts must work, got only faults, the last: "
-            f"{rollouts[-1].turns[-1].text}; if memory is short, ask for fewer at once"
-        )
+    said = fault_of_all(rollouts)
+    if said is not None:
+        raise PolicyError(said)
 
 
 def _counted(requests: Sequence[tuple[Question, Mode]]) -> list[int]:

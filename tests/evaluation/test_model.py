@@ -9,7 +9,7 @@ from lookless.frames import Frame
 from lookless.lookworld.base import base_folder
 from lookless.policies.hf import HfPolicy
 from lookless.policies.openai import OpenAIPolicy
-from lookless.training.rl import RlConfig
+from lookless.training.rl_config import RlConfig
 from served import Server, said
 
 

@@ -17,11 +17,11 @@ from lookless.evaluation.summary import summary
 from lookless.frames import Box, Frame, View
 from lookless.grading import grade
 from lookless.grading.exact import boxed_exact
-from lookless.necessity import NecessityPool
+from lookless.necessity import NecessityPool, necessity_grades
 from lookless.runs import append_jsonl, open_run, write_json
 from lookless.training.records import group_record
-from lookless.training.rl import reward_alone, score
 from lookless.training.rl_metrics import of_step
+from lookless.training.scoring import reward_alone, score
 from report import evaluations
 
 SIDE_PX = 320
@@ -136,7 +136,9 @@ def write_run(
                 rate = 0.75 + (0.2 if question.needs_look else -0.7) * step / steps
                 played = tuple(play(question, mode, rng, rate, said) for mode in demo.rl.modes)
                 grades = tuple(grade(question, r) for r in played)
-                groups.append(score(Group(question, played, grades), pool, demo.rl))
+                group = Group(question, played, grades)
+                pool.add(question.id, *necessity_grades(group))
+                groups.append(score(group, pool, demo.rl))
             row = of_step(groups) | {"step": step, "steps": steps}
             row |= {"loss/grad_norm": 1 + rng.random(), "loss/clip_fraction": 0.1 * rng.random()}
             append_jsonl(folder / name / "metrics.jsonl", row | {"loss/kl": 0.01 * step})

@@ -4,12 +4,13 @@ from collections.abc import Callable
 from lookless.chat.chatml import ChatML
 from lookless.episode import TRAINED_MODES, Question
 from lookless.images import SourceCache
-from lookless.necessity import NecessityPool
+from lookless.necessity import NecessityPool, necessity_grades
 from lookless.policies.scripted import ScriptedPolicy
 from lookless.rollout import rollout
 from lookless.runs import plain
 from lookless.training.records import group_record
-from lookless.training.rl import RlConfig, grouped, score
+from lookless.training.rl_config import RlConfig
+from lookless.training.scoring import grouped, score
 
 
 def test_group_record_has_a_row_for_each_rollout(
@@ -20,7 +21,9 @@ def test_group_record_has_a_row_for_each_rollout(
     rollouts = rollout(policy, [(question, mode) for mode in TRAINED_MODES], sources)
     [group] = grouped([question], rollouts, 3)
     config = RlConfig(forced=1, prohibited=1, adaptive=1)
-    scored = score(group, NecessityPool(), config)
+    pool = NecessityPool()
+    pool.add(question.id, *necessity_grades(group))
+    scored = score(group, pool, config)
     record = json.loads(json.dumps(group_record(scored), default=plain))
     assert [r["mode"] for r in record["rollouts"]] == list(TRAINED_MODES)
     assert [r["grade"] for r in record["rollouts"]] == [1.0] * 3

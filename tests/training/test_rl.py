@@ -1,4 +1,5 @@
 import copy
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,24 +13,19 @@ from pydantic import ValidationError
 
 from lookless.episode import Group, Mode, Question, Rollout, StopReason
 from lookless.images import SourceCache
-from lookless.necessity import Necessity, NecessityPool, strict
+from lookless.necessity import Necessity, NecessityPool, necessity_grades, strict
 from lookless.policies.hf import HfPolicy
 from lookless.rewards import REWARDS
 from lookless.rollout import Limits, rollout
-from lookless.training import rl as module
+from lookless.training import scoring as module
+from lookless.training.checkpoints import Checkpoints
+from lookless.training.collector import SameWeights
 from lookless.training.decision import arm_logprobs, decision_index
-from lookless.training.optimizer import optimizer_for
+from lookless.training.engine import Engine, EngineConfig
 from lookless.training.replay import features_of, replay
-from lookless.training.rl import (
-    RlConfig,
-    ScoredGroup,
-    grouped,
-    queries_of_step,
-    rl,
-    score,
-    update,
-    with_decisions,
-)  # fmt: skip
+from lookless.training.rl import Learner, queries_of_step, rl, spare_rollout
+from lookless.training.rl_config import RlConfig
+from lookless.training.scoring import ScoredGroup, grouped, look_price, with_decisions
 from lookless.vlm import VLM
 
 MakeQuestion = Callable[..., Question]
@@ -60,7 +56,7 @@ def by_parity(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(
-    vlm: VLM, asked: Sequence[Question], config: RlConfig, file: Path, stop_after: int = 99
+    vlm: VLM, asked: Sequence[Question], config: RlConfig, folder: Path, stop_after: int = 99
 ) -> list[dict[str, Any]]:
     """Train, and be interrupted after a step."""
     rows: list[dict[str, Any]] = []
@@ -70,8 +66,11 @@ def run(
         if metrics["step"] == stop_after:
             raise InterruptedRunError
 
+    engine = Engine(vlm, EngineConfig(), with_reference=config.kl_weight > 0)
+    sources = SourceCache()
+    collector = SameWeights(engine, sources, config.limits, config.temperature)
     try:
-        rl(vlm, asked, SourceCache(), config, 0, file, log)
+        rl(engine, collector, asked, sources, config, 0, Checkpoints(folder), log)
     except InterruptedRunError:
         assert stop_after <= config.steps
     return rows
@@ -91,19 +90,19 @@ def test_resumed_training_equals_uninterrupted_training(
     vlm: VLM, asked: list[Question], tmp_path: Path, stop_after: int
 ) -> None:
     whole, part, resumed = copy_of(vlm), copy_of(vlm), copy_of(vlm)
-    expected = run(whole, asked, TINY, tmp_path / "whole.pt")
-    first = run(part, asked, TINY, tmp_path / "part.pt", stop_after)
-    with torch.no_grad():  # everything must come from the file, the reference included
-        resumed.model.lm_head.weight.mul_(1.5)
-    second = run(resumed, asked, TINY, tmp_path / "part.pt")
+    expected = run(whole, asked, TINY, tmp_path / "whole")
+    first = run(part, asked, TINY, tmp_path / "part", stop_after)
+    second = run(resumed, asked, TINY, tmp_path / "part")
     # A step is saved after it was logged, here every second one; what came after is done again.
     assert [row["step"] for row in second] == [3, 4]
     assert stable(first[:2] + second) == stable(expected)
     assert all(row["loss/grad_norm"] > 0 for row in expected)
     for name, weight in whole.model.state_dict().items():
         assert torch.equal(weight, resumed.model.state_dict()[name]), name
-    states = [torch.load(tmp_path / f, weights_only=True) for f in ("whole.pt", "part.pt")]
-    assert states[0]["pool"] == states[1]["pool"]
+    progress = [json.loads((tmp_path / name / "step-000004" / "progress.json").read_text())
+                for name in ("whole", "part")]  # fmt: skip
+    assert progress[0] == progress[1]
+    assert progress[0]["grown"]
 
 
 @pytest.mark.usefixtures("by_parity")
@@ -111,7 +110,7 @@ def test_training_changes_language_but_not_frozen_vision(
     own_vlm: VLM, asked: list[Question], tmp_path: Path
 ) -> None:
     before = copy.deepcopy(own_vlm.model.state_dict())
-    run(own_vlm, asked, TINY.model_copy(update={"steps": 1}), tmp_path / "state.pt")
+    run(own_vlm, asked, TINY.model_copy(update={"steps": 1}), tmp_path / "run")
     changed = {
         name
         for name, weight in own_vlm.model.state_dict().items()
@@ -127,7 +126,7 @@ def test_batch_without_signal_leaves_the_weights_unchanged(
 ) -> None:
     before = copy.deepcopy(own_vlm.model.state_dict())
     config = TINY.model_copy(update={"steps": 2, "kl_weight": 0.0})
-    rows = run(own_vlm, asked, config, tmp_path / "state.pt")  # nothing is ever right
+    rows = run(own_vlm, asked, config, tmp_path / "run")  # nothing is ever right
     for row in rows:
         assert row["accuracy/adaptive"] == 0
         assert row["loss/used_rollouts"] == row["loss/policy"] == row["loss/grad_norm"] == 0
@@ -144,21 +143,18 @@ def test_kl_holds_the_policy_at_the_reference_kept_from_the_start(
     for weight in (0.01, 30.0):
         changes = {"steps": 8, "kl_weight": weight, "save_every": 8, "lr": 5e-4}
         config = TINY.model_copy(update=changes)
-        rows = run(copy_of(vlm), asked, config, tmp_path / f"{weight}.pt")
+        rows = run(copy_of(vlm), asked, config, tmp_path / f"{weight}")
         assert rows[0]["loss/kl"] == pytest.approx(0, abs=1e-6)
         assert rows[1]["loss/kl"] > 1e-6
         # KL holds rollouts without advantage, too.
         assert rows[0]["loss/used_rollouts"] == 16
         kl[weight] = sum(row["loss/kl"] for row in rows[-4:])
     assert kl[30.0] < 0.5 * kl[0.01]
-    state = torch.load(tmp_path / "0.01.pt", weights_only=True)
-    for name, value in vlm.model.state_dict().items():
-        assert torch.equal(state["reference"][name], value)
 
 
 def scored(
     vlm: VLM, asked: Sequence[Question], advantages: Sequence[float | None]
-) -> tuple[list[ScoredGroup], HfPolicy]:
+) -> list[ScoredGroup]:
     """Return a sampled group for each question, with these advantages."""
     policy = HfPolicy(vlm)
     groups = []
@@ -173,18 +169,24 @@ def scored(
                 [None] * len(advantages), list(advantages), [None] * len(advantages),
             )
         )  # fmt: skip
-    return groups, policy
+    return groups
+
+
+def learner_of(vlm: VLM, question: Question, config: RlConfig, **settings: Any) -> Learner:
+    engine, sources = Engine(vlm, EngineConfig(**settings)), SourceCache()
+    return Learner(engine, config, spare_rollout(engine, question, sources), sources)
 
 
 def updated(
-    vlm: VLM, asked: Sequence[Question], advantages: Sequence[float | None], config: RlConfig
-) -> tuple[VLM, dict[str, float]]:
+    vlm: VLM,
+    asked: Sequence[Question],
+    advantages: Sequence[float | None],
+    config: RlConfig,
+    **settings: Any,
+) -> dict[str, float]:
     own = copy_of(vlm)
-    own.model.model.visual.requires_grad_(False)
-    groups, policy = scored(own, asked, advantages)
-    optimizer = optimizer_for(own, config.lr)
-    stats = update(own, policy, optimizer, groups, SourceCache(), config, config.lr, None)
-    return own, stats
+    groups = scored(own, asked, advantages)
+    return learner_of(own, asked[0], config, **settings).update(groups, config.lr)
 
 
 @pytest.mark.parametrize("epochs", [1, 2])
@@ -194,8 +196,7 @@ def test_update_moves_the_decision_as_credited(
 ) -> None:
     config = TINY.model_copy(update={"kl_weight": 0.0, "epochs": epochs})
     own = copy_of(vlm)
-    own.model.model.visual.requires_grad_(False)
-    groups, policy = scored(own, asked, (0.0, 0.0))
+    groups = scored(own, asked, (0.0, 0.0))
     # Of an untrained model no rollout has looked, so their arm is that of not calling.
     groups = [replace(one, decisions=[credit, None]) for one in groups]
 
@@ -208,7 +209,7 @@ def test_update_moves_the_decision_as_credited(
             return -float(arm_logprobs(own, hidden_BTD, rollouts, places).sum())
 
     before = calling()
-    stats = update(own, policy, optimizer_for(own, 1e-3), groups, SourceCache(), config, 1e-3, None)
+    stats = learner_of(own, asked[0], config).update(groups, 1e-3)
     assert stats["loss/used_rollouts"] == len(asked)
     assert stats["loss/decision"] != 0
     assert (calling() < before) == (credit > 0)
@@ -217,21 +218,19 @@ def test_update_moves_the_decision_as_credited(
 def test_size_of_micro_batches_does_not_change_the_update(vlm: VLM, asked: list[Question]) -> None:
     config = TINY.model_copy(update={"kl_weight": 0.0, "lr": 1e-4})
     results = [
-        updated(
-            vlm, asked, (1.0, -0.5, 0.25), config.model_copy(update={"micro_batch_tokens": size})
-        )
+        updated(vlm, asked, (1.0, -0.5, 0.25), config, micro_batch_tokens=size)
         for size in (1, 200, 100_000)
     ]
-    assert results[0][1]["loss/used_rollouts"] == 9
-    for _, stats in results[1:]:
-        assert stats == pytest.approx(results[0][1], rel=1e-3, abs=1e-5)
+    assert results[0]["loss/used_rollouts"] == 9
+    for stats in results[1:]:
+        assert stats == pytest.approx(results[0], rel=1e-3, abs=1e-5)
 
 
 def test_rollouts_without_an_advantage_do_not_count(vlm: VLM, asked: list[Question]) -> None:
     config = TINY.model_copy(update={"kl_weight": 0.0})
-    _, stats = updated(vlm, asked[:1], (None, 0.0, 1.0), config)
+    stats = updated(vlm, asked[:1], (None, 0.0, 1.0), config)
     assert stats["loss/used_rollouts"] == 1
-    _, stats = updated(vlm, asked[:1], (1.0, 1.0), config.model_copy(
+    stats = updated(vlm, asked[:1], (1.0, 1.0), config.model_copy(
         update={"loss_modes": (Mode.FORCED,)}))  # fmt: skip
     assert stats["loss/used_rollouts"] == 0
 
@@ -239,8 +238,7 @@ def test_rollouts_without_an_advantage_do_not_count(vlm: VLM, asked: list[Questi
 def test_update_makes_the_better_rollout_likelier(vlm: VLM, asked: list[Question]) -> None:
     config = TINY.model_copy(update={"kl_weight": 0.0, "lr": 1e-3})
     own = copy_of(vlm)
-    own.model.model.visual.requires_grad_(False)
-    [group], policy = scored(own, asked[:1], (1.0, -1.0))
+    [group] = scored(own, asked[:1], (1.0, -1.0))
     source = SourceCache().get(asked[0].image)
 
     def likelihoods() -> list[float]:
@@ -250,7 +248,7 @@ def test_update_makes_the_better_rollout_likelier(vlm: VLM, asked: list[Question
             return [float(v) for v in replay(own, rollouts, features)[0].sum(1)]
 
     before = likelihoods()
-    update(own, policy, optimizer_for(own, 1e-3), [group], SourceCache(), config, 1e-3, None)
+    learner_of(own, asked[0], config).update([group], 1e-3)
     after = likelihoods()
     assert after[0] > before[0]
     assert after[1] < before[1]
@@ -294,6 +292,17 @@ def group_of(make_question: MakeQuestion, say: Say) -> Group:
     return group
 
 
+def score(group: Group, pool: NecessityPool, config: RlConfig) -> ScoredGroup:
+    pool.add(group.question.id, *necessity_grades(group))
+    return module.score(group, pool, config)
+
+
+def credited(groups: Sequence[ScoredGroup], config: RlConfig) -> list[ScoredGroup]:
+    return with_decisions(
+        groups, look_price([one.necessity.gain for one in groups], config), config
+    )
+
+
 def test_needed_look_is_seen_and_rewarded(make_question: MakeQuestion, say: Say) -> None:
     one = score(group_of(make_question, say), NecessityPool(), RlConfig())
     assert one.necessity.need == one.strict.need == 1.0
@@ -308,10 +317,10 @@ def test_needed_look_is_seen_and_rewarded(make_question: MakeQuestion, say: Say)
 def test_decision_gets_weighted_credit(make_question: MakeQuestion, say: Say) -> None:
     config = RlConfig(decision_weight=2.0, look_price=0.1, obedience=0.25)
     scored = score(group_of(make_question, say), NecessityPool(), config)
-    [one] = with_decisions([scored], config)
+    [one] = credited([scored], config)
     # All eight obeyed; looking gained 1.
     assert one.decisions == pytest.approx([0.5] * 8 + [0.9, -0.9])
-    [without] = with_decisions([scored], RlConfig(decision_weight=0.0))
+    [without] = credited([scored], RlConfig(decision_weight=0.0))
     assert without.decisions == [None] * 10
 
 
@@ -321,11 +330,11 @@ def test_credit_by_the_mean_gain_favours_neither_arm_over_a_step(
     config = RlConfig(decision_weight=2.0, look_price="mean", obedience=0.0)
     needed = score(group_of(make_question, say), NecessityPool(), config)
     useless = replace(needed, necessity=strict([1.0] * 4, [1.0] * 4))
-    one, other = with_decisions([needed, useless], config)
+    one, other = credited([needed, useless], config)
     assert one.decisions[8:] == pytest.approx([0.5, -0.5])
     assert other.decisions[8:] == pytest.approx([-0.5, 0.5])
     # A step in which looking does harm has no price that rewards it.
-    [harmed] = with_decisions([replace(needed, necessity=strict([0.0], [1.0]))], config)
+    [harmed] = credited([replace(needed, necessity=strict([0.0], [1.0]))], config)
     assert harmed.decisions[8:] == pytest.approx([-1.0, 1.0])
 
 
@@ -337,7 +346,7 @@ def test_more_epochs_learn_more_from_the_same_rollouts(
     for epochs in (1, 3):
         trained = copy_of(vlm)
         config = TINY.model_copy(update={"steps": 1, "epochs": epochs, "lr": 1e-3})
-        run(trained, asked, config, tmp_path / f"{epochs}.pt")
+        run(trained, asked, config, tmp_path / f"{epochs}")
         pairs = zip(vlm.model.parameters(), trained.model.parameters(), strict=True)
         moved.append(sum((a - b).abs().sum().item() for a, b in pairs))
     assert moved[1] > 1.5 * moved[0] > 0

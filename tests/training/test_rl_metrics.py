@@ -14,8 +14,8 @@ from lookless.episode import (
 )  # fmt: skip
 from lookless.necessity import Necessity
 from lookless.rewards import RewardParts
-from lookless.training.rl import ScoredGroup
 from lookless.training.rl_metrics import of_step
+from lookless.training.scoring import ScoredGroup
 
 EMPTY = Rollout(
     "q",

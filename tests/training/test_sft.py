@@ -1,5 +1,7 @@
 import copy
 from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -10,6 +12,8 @@ from lookless.episode import Question, Rollout
 from lookless.images import Source, SourceCache
 from lookless.lookworld.dataset import Split, questions, to_question
 from lookless.lookworld.trajectories import demonstrate
+from lookless.training.checkpoints import Checkpoints
+from lookless.training.engine import Engine, EngineConfig
 from lookless.training.sft import SftConfig, sft
 from lookless.vlm import VLM
 
@@ -27,9 +31,17 @@ def shown(vlm: VLM, make_question: Callable[..., Question]) -> Shown:
     return rollouts, [sources.get(image)] * 16
 
 
-def train(vlm: VLM, shown: Shown, config: SftConfig, seed: int = 0) -> list[dict[str, float]]:
+def train(
+    vlm: VLM,
+    shown: Shown,
+    config: SftConfig,
+    seed: int = 0,
+    settings: EngineConfig | None = None,
+) -> list[dict[str, float]]:
     rows: list[dict[str, float]] = []
-    sft(vlm, *shown, config, seed, rows.append)
+    with TemporaryDirectory() as folder:
+        engine = Engine(vlm, settings or EngineConfig())
+        sft(engine, *shown, config, seed, Checkpoints(Path(folder)), rows.append)
     return rows
 
 
@@ -59,8 +71,9 @@ def test_seed_decides_the_order_and_so_the_weights(vlm: VLM, shown: Shown) -> No
 @pytest.mark.parametrize("train_vision", [False, True])
 def test_vision_is_trained_only_if_asked(own_vlm: VLM, shown: Shown, train_vision: bool) -> None:
     before = own_vlm.model.model.visual.patch_embed.proj.weight.clone()
-    config = SftConfig(epochs=1, batch=2, train_vision=train_vision)
-    train(own_vlm, (shown[0][:2], shown[1][:2]), config)
+    settings = EngineConfig(train_vision=train_vision)
+    config = SftConfig(epochs=1, batch=2)
+    train(own_vlm, (shown[0][:2], shown[1][:2]), config, settings=settings)
     after = own_vlm.model.model.visual.patch_embed.proj.weight
     assert torch.equal(before, after) is not train_vision
 

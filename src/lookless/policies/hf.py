@@ -10,7 +10,7 @@ prefix that several rollouts share is computed once; its keys and values are cop
 
 import copy
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,6 +45,14 @@ class HfPolicy:
     def chat(self) -> ChatML:
         """Return the dialect it speaks."""
         return self.vlm.chat
+
+    def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> None:
+        """Replace the model's weights; names and whole tensors as in a checkpoint."""
+        with torch.no_grad():
+            own = self.vlm.model.state_dict()
+            for name, weight in weights:
+                own[name].copy_(weight)
+        self.features = FeatureCache(self.vlm)
 
     def start(self, prompts: Sequence[Prompt]) -> "HfSession":
         """Begin a batch of rollouts."""

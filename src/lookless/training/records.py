@@ -3,7 +3,7 @@
 from typing import Any
 
 from lookless.evaluation.records import question_record, rollout_record
-from lookless.training.rl import ScoredGroup
+from lookless.training.scoring import ScoredGroup
 
 
 def group_record(one: ScoredGroup) -> dict[str, Any]:

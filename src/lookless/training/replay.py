@@ -6,7 +6,7 @@ Tensor shapes: B rows, T tokens, D hidden size.
 from collections.abc import Iterator, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lookless.episode import Rollout
 from lookless.images import Source
@@ -70,6 +70,35 @@ def replay(
     logprobs_BT = torch.zeros(real_BT.shape, dtype=picked.dtype, device=vlm.device)
     logprobs_BT[:, 1:] = logprobs_BT[:, 1:].masked_scatter(chosen, picked)
     return logprobs_BT, mask_BT, hidden_BTD
+
+
+class Replay(nn.Module):
+    """`replay` with its images as one module: one forward pass, of which FSDP is told."""
+
+    def __init__(self, vlm: VLM, cache: FeatureCache | None) -> None:
+        """Wrap a model without copying it.
+
+        Args:
+            vlm: The model.
+            cache: As in `features_of`.
+        """
+        super().__init__()
+        self.model = vlm.model
+        self.vlm = vlm
+        self.cache = cache
+
+    def forward(
+        self, rollouts: Sequence[Rollout], sources: Sequence[Source], temperature: float = 1.0
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return (logprobs_BT, mask_BT, hidden_BTD) as `replay` does.
+
+        Args:
+            rollouts: What was said.
+            sources: The source of each rollout's image.
+            temperature: The one the tokens were sampled at.
+        """
+        features = features_of(self.vlm, self.cache, rollouts, sources)
+        return replay(self.vlm, rollouts, features, temperature)
 
 
 def by_length(lengths: Sequence[int], max_tokens: int) -> Iterator[list[int]]:

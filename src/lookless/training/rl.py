@@ -1,300 +1,112 @@
 """Rollout-guided RL: forced and prohibited rollouts say whether looking was necessary."""
 
-import copy
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
-from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from torch import nn
+from torch import Tensor
 
-from lookless.advantages import (
-    decision_advantages,
-    hdpo_advantages,
-    hdpo_weight_limit,
-    is_degenerate,
-    per_mode_advantages,
-)  # fmt: skip
-from lookless.episode import TRAINED_MODES, Group, Mode, Question, Rollout
-from lookless.errors import ConfigError, wrong_setting
-from lookless.grading import grade
-from lookless.images import SourceCache
+from lookless.advantages import is_degenerate
+from lookless.episode import Mode, Question, Rollout
+from lookless.errors import ConfigError, PolicyError
+from lookless.images import Source, SourceCache
 from lookless.losses import clipped_policy_loss, kl_penalty
-from lookless.necessity import (
-    Necessity,
-    NecessityPool,
-    necessity_grades,
-    posterior,
-    strict,
-)
-from lookless.policies.hf import HfPolicy
-from lookless.rewards import REWARDS, RewardParts
-from lookless.rewards.dominance import MOST_ADAPTIVE, MOST_LOOKS
-from lookless.rollout import Limits, check_faults, rollout
+from lookless.necessity import NecessityPool, necessity_grades
+from lookless.policies.scripted import ScriptedPolicy
+from lookless.rollout import fault_of_all, rollout
 from lookless.training import rl_metrics
+from lookless.training.checkpoints import Checkpoints
+from lookless.training.collector import Collector
 from lookless.training.decision import arm_logprobs, decision_index, decision_loss
-from lookless.training.optimizer import constant_then_linear, optimizer_for
-from lookless.training.replay import by_length, features_of, replay
-from lookless.vlm import VLM, FeatureCache
+from lookless.training.engine import Engine, silent
+from lookless.training.loop import train
+from lookless.training.ranks import interleaved
+from lookless.training.rl_config import RlConfig
+from lookless.training.schedule import constant_then_linear
+from lookless.training.scoring import ScoredGroup, grouped, look_price, score, with_decisions
 
-
-class RlConfig(BaseModel):
-    """Settings of RL; the defaults are those of the demo, docs/log.md says what others did."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    steps: int = Field(36, ge=1)
-    queries: int = Field(24, ge=1)
-    """Queries a step."""
-    forced: int = Field(4, ge=0)
-    """Rollouts per query that must look."""
-    prohibited: int = Field(4, ge=0)
-    """Rollouts per query that may not look."""
-    adaptive: int = Field(8, ge=1, le=MOST_ADAPTIVE)
-    """Rollouts per query that are free to choose."""
-    reward: str = "rgrl"
-    """One of `lookless.rewards.REWARDS`."""
-    reward_settings: dict[str, Any] = Field(default_factory=dict)
-    """Settings of the reward that differ from its defaults."""
-    estimator: Literal["strict", "posterior"] = "posterior"
-    """How necessity is estimated; `strict` is the paper's."""
-    pool_window: int | None = Field(None, ge=1)
-    """How many of a query's newest grades on each side the posterior pools; None for all."""
-    normalise: bool = False
-    """Divide advantages by their standard deviation (GRPO)."""
-    decision_weight: float = Field(20.0, ge=0)
-    """Weight of the counterfactual credit of the decision."""
-    look_price: Annotated[float, Field(ge=0)] | Literal["mean"] = "mean"
-    """Gain in accuracy that a look must exceed in the decision's credit; `mean` is the mean gain of
-    the step's queries, at least 0. Then looks are for the queries that gain more than others do:
-    where nearly all gain alike, give a number."""
-    obedience: float = Field(0.25, ge=0)
-    """Credit of the decision to follow a forced or prohibited prompt, times `decision_weight`."""
-    loss_modes: tuple[Mode, ...] = Field(TRAINED_MODES, min_length=1)
-    """Modes whose rollouts enter the loss."""
-    epochs: int = Field(1, ge=1)
-    """Optimiser steps on each step's rollouts; from the second on, clipping takes effect."""
-    lr: float = Field(3e-4, gt=0)
-    warmup_steps: int = Field(5, ge=0)
-    clip_low: float = Field(0.2, gt=0, lt=1)
-    clip_high: float = Field(0.28, gt=0)
-    kl_weight: float = Field(0.0, ge=0)
-    """Weight of the KL divergence from the policy that RL started from."""
-    max_grad_norm: float = Field(1.0, gt=0)
-    temperature: float = Field(0.6, gt=0)
-    """Of sampling, and of the log-probabilities that are trained."""
-    micro_batch_tokens: int = Field(16_384, ge=1)
-    """Tokens, padding included, that go through the model at once in the update."""
-    train_vision: bool = False
-    max_looks: int = Field(2, ge=1, le=MOST_LOOKS)
-    max_turn_tokens: int = Field(72, ge=1)
-    save_every: int = Field(20, ge=1)
-    """Steps between checkpoints."""
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.reward not in REWARDS:
-            raise ConfigError(f"reward must be one of {', '.join(REWARDS)}, got {self.reward!r}")
-        try:
-            _ = self.reward_config
-        except ValidationError as error:
-            wrong = wrong_setting(REWARDS[self.reward].config, error)
-            raise ConfigError(f"reward_settings: {wrong}") from None
-        if self.reward == "rgrl" and not (self.forced and self.prohibited):
-            raise ConfigError(
-                "reward rgrl needs forced and prohibited rollouts, "
-                f"got {self.forced} and {self.prohibited}; set both to 1 or more"
-            )
-        if self.reward == "hdpo" and (self.forced or self.prohibited):
-            raise ConfigError(
-                "reward hdpo compares all rollouts of a query, so they must be adaptive, "
-                f"got {self.forced} forced and {self.prohibited} prohibited; set both to 0"
-            )
-        if self.reward == "hdpo" and self.normalise:
-            most = hdpo_weight_limit(self.adaptive)
-            if self.reward_config.weight >= most:
-                raise ConfigError(
-                    f"weight of reward hdpo must be below {most:.3f} with {self.adaptive} adaptive "
-                    f"rollouts and normalise, got {self.reward_config.weight}; lower it"
-                )
-        return self
-
-    @property
-    def limits(self) -> Limits:
-        """Return the limits of each rollout."""
-        return Limits(max_looks=self.max_looks, max_turn_tokens=self.max_turn_tokens)
-
-    @cached_property
-    def reward_config(self) -> Any:
-        """Return the reward's settings, checked."""
-        return REWARDS[self.reward].config(**self.reward_settings)
-
-    @property
-    def modes(self) -> tuple[Mode, ...]:
-        """Return the mode of each rollout of a query."""
-        return (
-            (Mode.FORCED,) * self.forced
-            + (Mode.PROHIBITED,) * self.prohibited
-            + (Mode.ADAPTIVE,) * self.adaptive
-        )
-
-
-@dataclass(frozen=True)
-class ScoredGroup:
-    """A query's rollouts with all that learning takes from them; lists have one entry each."""
-
-    group: Group
-    necessity: Necessity
-    """By the configured estimator; its `need` steers the reward."""
-    strict: Necessity
-    pooled: Necessity
-    rewards: list[RewardParts | None]
-    advantages: list[float | None]
-    decisions: list[float | None]
-    """Weighted credit of the decision whether to look."""
-
-
-def score(group: Group, pool: NecessityPool, config: RlConfig) -> ScoredGroup:
-    """Return a group's necessity, rewards and advantages; its grades are added to the pool."""
-    look, no_look = necessity_grades(group)
-    pool.add(group.question.id, look, no_look)
-    by_strict = strict(look, no_look)
-    by_posterior = pool.estimate(group.question.id, posterior)
-    necessity = by_strict if config.estimator == "strict" else by_posterior
-    rewards = REWARDS[config.reward].function(group, necessity, config.reward_config)
-    if config.reward == "hdpo":
-        advantages = hdpo_advantages(
-            [None if r is None else r.parts for r in rewards],
-            config.reward_config.weight,
-            normalise=config.normalise,
-        )
-    else:
-        totals = [None if r is None else r.total for r in rewards]
-        advantages = per_mode_advantages(group, totals, normalise=config.normalise)
-    return ScoredGroup(
-        group, necessity, by_strict, by_posterior, rewards, advantages, [None] * len(rewards)
-    )
-
-
-def with_decisions(groups: Sequence[ScoredGroup], config: RlConfig) -> list[ScoredGroup]:
-    """Return a step's groups with the credit of their decisions, if it has a weight."""
-    if not config.decision_weight:
-        return list(groups)
-    if config.look_price == "mean":
-        gains = [one.necessity.gain for one in groups if one.necessity.gain is not None]
-        price = max(sum(gains) / max(len(gains), 1), 0.0)
-    else:
-        price = config.look_price
-    return [
-        replace(
-            one,
-            decisions=[
-                None if d is None else config.decision_weight * d
-                for d in decision_advantages(one.group, one.necessity, price, config.obedience)
-            ],
-        )
-        for one in groups
-    ]
-
-
-def reward_alone(
-    question: Question, done: Rollout, grade: float | None, config: RlConfig
-) -> RewardParts | None:
-    """Return what a single rollout would earn if its question's true need were the estimate.
-
-    Alone in its group it always agrees with the majority. None if the need or the grade is unknown.
-    """
-    if question.needs_look is None:
-        return None
-    need = float(question.needs_look)
-    truth = Necessity(need, 1.0, 1.0 - need, 1, 1, None)
-    alone = Group(question, (done,), (grade,))
-    return REWARDS[config.reward].function(alone, truth, config.reward_config)[0]
+Log = Callable[[dict[str, Any], list[ScoredGroup]], None]
 
 
 def rl(
-    vlm: VLM,
+    engine: Engine,
+    collector: Collector,
     questions: Sequence[Question],
     sources: SourceCache,
     config: RlConfig,
     seed: int,
-    state_file: Path,
-    log: Callable[[dict[str, Any], list[ScoredGroup]], None],
+    checkpoints: Checkpoints,
+    log: Log,
+    validate: Callable[[], float] | None = None,
 ) -> None:
-    """Train `vlm` in place; an existing `state_file` is resumed exactly.
+    """Train the engine's model, from where `checkpoints` were left.
+
+    Queries are dealt out to the processes, each query's rollouts to one of them.
 
     Args:
-        vlm: The model, as SFT left it.
+        engine: The model in training, made of the weights that SFT left.
+        collector: Makes this process's rollouts.
         questions: The training queries; each epoch goes through them in a new order.
         sources: Opens the questions' images.
         config: Settings.
         seed: Of the order of queries and of sampling.
-        state_file: Where weights, optimiser and necessity pool are kept.
-        log: Called after each step with its metrics and its groups.
+        checkpoints: Of this run.
+        log: Called by the first process after each step with its metrics and all its groups.
+        validate: As `score` in `loop.train`.
+
+    Raises:
+        ConfigError: If a step has fewer queries than there are processes.
+        PolicyError: If every rollout of a step failed.
+        StoppedError: As `loop.train`.
     """
-    vlm.model.model.visual.requires_grad_(config.train_vision)
-    optimizer = optimizer_for(vlm, config.lr)
-    policy = HfPolicy(vlm, config.temperature)
+    ranks = engine.ranks
+    if config.queries < ranks.world:
+        raise ConfigError(
+            f"queries must be one for each of {ranks.world} processes, got {config.queries}; "
+            "raise it"
+        )
     pool = NecessityPool(config.pool_window)
-    reference = frozen_copy(vlm) if config.kl_weight else None
-    first = 0
-    if state_file.exists():
-        state = torch.load(state_file, weights_only=True)
-        first = state["step"]
-        vlm.model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        pool.load_state(state["pool"])
-        if reference is not None:
-            reference.model.load_state_dict(state["reference"])
-    for step in range(first, config.steps):
+    learner = Learner(engine, config, spare_rollout(engine, questions[0], sources), sources)
+
+    def one_step(step: int) -> None:
         began = time.perf_counter()
-        batch = queries_of_step(questions, config.queries, step, seed)
+        batch = ranks.share(queries_of_step(questions, config.queries, step, seed))
+        collector.synchronise(engine)
+        synchronised = time.perf_counter()
         requests = [(question, mode) for question in batch for mode in config.modes]
-        vlm.model.eval()
-        rollouts = rollout(policy.seeded(f"{seed} {step}"), requests, sources, config.limits)
-        check_faults(rollouts)
-        scored = [
-            score(group, pool, config) for group in grouped(batch, rollouts, len(config.modes))
-        ]
-        groups = with_decisions(scored, config)
-        sampled = time.perf_counter()
+        rollouts = collector.collect(requests, f"{seed} {step}")
+        faults = ranks.gather(fault_of_all(rollouts))
+        if None not in faults:
+            raise PolicyError(faults[-1])
+        groups = grouped(batch, rollouts, len(config.modes))
+        seen = ranks.gather([(g.question.id, *necessity_grades(g)) for g in groups])
+        for name, look, no_look in interleaved(seen):
+            pool.add(name, look, no_look)
+        scored = [score(group, pool, config) for group in groups]
+        gains = interleaved(ranks.gather([one.necessity.gain for one in scored]))
+        scored = with_decisions(scored, look_price(gains, config), config)
+        collected = time.perf_counter()
         lr = constant_then_linear(step, config.steps, config.lr, config.warmup_steps)
-        stats = update(vlm, policy, optimizer, groups, sources, config, lr, reference)
-        if config.train_vision:
-            policy.features = FeatureCache(vlm)
-        metrics = rl_metrics.of_step(groups) | stats
+        stats = learner.update(scored, lr)
+        everyone = interleaved(ranks.gather_first(scored))
+        if not ranks.is_first:
+            return
+        metrics = rl_metrics.of_step(everyone) | stats
+        metrics["groups/degenerate"] = sum(is_degenerate(g.advantages) for g in everyone) / max(
+            len(everyone), 1
+        )
         metrics |= {"step": step + 1, "steps": config.steps, "lr": lr}
         metrics |= {
-            "time/rollout_s": sampled - began,
-            "time/update_s": time.perf_counter() - sampled,
+            "time/synchronise_s": synchronised - began,
+            "time/rollout_s": collected - synchronised,
+            "time/update_s": time.perf_counter() - collected,
         }
-        # Logged first: a resumed run cuts the log back to the state that it finds.
-        log(metrics, groups)
-        if (step + 1) % config.save_every == 0 or step + 1 == config.steps:
-            part = state_file.with_suffix(".part")
-            torch.save(
-                {
-                    "step": step + 1,
-                    "model": vlm.model.state_dict(),
-                    "optimizer": optimizer.state_dict(),
-                    "pool": pool.state(),
-                    "reference": reference.model.state_dict() if reference else None,
-                },
-                part,
-            )
-            part.replace(state_file)
-    vlm.model.eval()
+        log(metrics, everyone)
 
-
-def frozen_copy(vlm: VLM) -> VLM:
-    """Return the model as it is now, without gradients: what KL is measured against."""
-    model = copy.deepcopy(vlm.model).requires_grad_(False)
-    return type(vlm)(model, vlm.processor, vlm.chat)
+    train(engine, checkpoints, config.steps, config.save_every, one_step, pool, validate)
+    engine.vlm.model.eval()
 
 
 def queries_of_step(
@@ -310,109 +122,150 @@ def queries_of_step(
     return chosen
 
 
-def grouped(batch: Sequence[Question], rollouts: Sequence[Rollout], size: int) -> list[Group]:
-    """Return each query's rollouts with their grades."""
-    groups = []
-    for k, question in enumerate(batch):
-        part = tuple(rollouts[k * size : (k + 1) * size])
-        groups.append(Group(question, part, tuple(grade(question, r) for r in part)))
-    return groups
+def spare_rollout(
+    engine: Engine, question: Question, sources: SourceCache
+) -> tuple[Rollout, Source]:
+    """Return a rollout that says nothing, and the source of its image; see `Engine.backward`."""
+    policy = ScriptedPolicy(engine.vlm.chat, lambda prompt, turn: "")
+    [done] = rollout(policy, [(question, Mode.PROHIBITED)], sources)
+    return silent(done), sources.get(question.image)
 
 
-def update(
-    vlm: VLM,
-    policy: HfPolicy,
-    optimizer: torch.optim.Optimizer,
-    groups: Sequence[ScoredGroup],
-    sources: SourceCache,
-    config: RlConfig,
-    lr: float,
-    reference: VLM | None,
-) -> dict[str, float]:
-    """Take the optimiser's steps on a batch of groups; return the last one's statistics.
+class Learner:
+    """Takes the optimiser's steps on groups of rollouts."""
 
-    Rollouts without an advantage or a decision's credit carry no gradient and are left out, unless
-    KL holds them.
-    """
-    kept: list[tuple[Rollout, float, float]] = []
-    for one in groups:
-        for r, advantage, decision in zip(
-            one.group.rollouts, one.advantages, one.decisions, strict=True
-        ):
-            if advantage is None or r.mode not in config.loss_modes or not any(r.is_sampled):
-                continue
-            if advantage or decision or reference is not None:
-                kept.append((r, advantage, decision or 0.0))
-    images = {one.group.question.id: one.group.question.image for one in groups}
-    total = sum(
-        r.sampled_tokens
-        for one in groups
-        for r, advantage in zip(one.group.rollouts, one.advantages, strict=True)
-        if advantage is not None and r.mode in config.loss_modes
-    )
-    kept_tokens = sum(r.sampled_tokens for r, _, _ in kept)
-    for group in optimizer.param_groups:
-        group["lr"] = lr
-    vlm.model.train()
-    cache = None if config.train_vision else policy.features
-    old_arms: dict[int, float] = {}
-    for epoch in range(config.epochs):
-        stats = dict.fromkeys(
-            ("loss/policy", "loss/decision", "loss/kl", "loss/clip_fraction"), 0.0
+    def __init__(
+        self,
+        engine: Engine,
+        config: RlConfig,
+        spare: tuple[Rollout, Source],
+        sources: SourceCache,
+    ) -> None:
+        """Learn with an engine.
+
+        Args:
+            engine: The model in training; with a reference, if KL is to hold it.
+            config: Settings.
+            spare: As in `Engine.backward`.
+            sources: Opens images.
+        """
+        self.engine = engine
+        self.config = config
+        self.spare = spare
+        self.sources = sources
+
+    def update(self, groups: Sequence[ScoredGroup], lr: float) -> dict[str, float]:
+        """Take the optimiser's steps on this process's groups; return the last one's statistics.
+
+        All processes must call it; the statistics are those of all. Rollouts without an advantage
+        or a decision's credit carry no gradient and are left out, unless KL holds them.
+        """
+        config, ranks = self.config, self.engine.ranks
+        kept: list[tuple[Rollout, float, float]] = []
+        for one in groups:
+            for r, advantage, decision in zip(
+                one.group.rollouts, one.advantages, one.decisions, strict=True
+            ):
+                if advantage is None or r.mode not in config.loss_modes or not any(r.is_sampled):
+                    continue
+                if advantage or decision or config.kl_weight:
+                    kept.append((r, advantage, decision or 0.0))
+        images = {one.group.question.id: one.group.question.image for one in groups}
+        total = ranks.sum(
+            sum(
+                r.sampled_tokens
+                for one in groups
+                for r, advantage in zip(one.group.rollouts, one.advantages, strict=True)
+                if advantage is not None and r.mode in config.loss_modes
+            )
         )
-        optimizer.zero_grad()
-        for rows in by_length([len(r.token_ids) for r, _, _ in kept], config.micro_batch_tokens):
-            part = [kept[k][0] for k in rows]
-            seen = [sources.get(images[r.question_id]) for r in part]
-            features = features_of(vlm, cache, part, seen)
-            new_BT, mask_BT, hidden_BTD = replay(vlm, part, features, config.temperature)
-            old_BT = torch.zeros_like(new_BT)
-            for b, r in enumerate(part):
-                old_BT[b, : len(r.logprobs)] = torch.tensor(r.logprobs)
-            advantages_B = torch.tensor([kept[k][1] for k in rows], device=new_BT.device)
-            loss, clip_fraction = clipped_policy_loss(
-                new_BT,
-                old_BT,
-                advantages_B[:, None].expand_as(new_BT),
-                mask_BT,
+        kept_tokens = ranks.sum(sum(r.sampled_tokens for r, _, _ in kept))
+        rollouts = [r for r, _, _ in kept]
+        seen = [self.sources.get(images[r.question_id]) for r in rollouts]
+        weights = [(advantage, decision) for _, advantage, decision in kept]
+        passed = _Pass(self, weights, max(total, 1.0), max(kept_tokens, 1.0))
+        model = self.engine.vlm.model
+        model.train()
+        norm = 0.0
+        for epoch in range(config.epochs):
+            passed.begin(epoch)
+            self.engine.backward(rollouts, seen, self.spare, passed)
+            norm = self.engine.step(lr)
+        model.eval()
+        parts = ranks.gather(passed.stats)
+        stats = {name: sum(part[name] for part in parts) for name in passed.stats}
+        return stats | {"loss/grad_norm": norm, "loss/used_rollouts": ranks.sum(len(kept))}
+
+
+class _Pass:
+    """The loss of micro-batches in one pass over a step's rollouts, with its statistics."""
+
+    def __init__(
+        self,
+        learner: Learner,
+        weights: Sequence[tuple[float, float]],
+        total: float,
+        kept_tokens: float,
+    ) -> None:
+        self.learner = learner
+        self.weights = [*weights, (0.0, 0.0)]  # the last, at -1, is for the spare rollout
+        self.total = total
+        self.kept_tokens = kept_tokens
+        self.old_arms: dict[int, float] = {}
+        """Log-probabilities of the arms under the policy that sampled."""
+
+    def begin(self, epoch: int) -> None:
+        """Start an epoch's statistics."""
+        self.is_first = epoch == 0
+        names = ("loss/policy", "loss/decision", "loss/kl", "loss/clip_fraction")
+        self.stats = dict.fromkeys(names, 0.0)
+
+    def __call__(self, rows: list[int], part: list[Rollout], seen: list[Source]) -> Tensor:
+        """Return the loss of a micro-batch."""
+        learner, config = self.learner, self.learner.config
+        vlm = learner.engine.vlm
+        # Before the trained pass: what that one has gathered of its shards is kept until backward.
+        ref_BT = None
+        if config.kl_weight:
+            ref_BT = learner.engine.reference(part, seen, config.temperature)
+        new_BT, mask_BT, hidden_BTD = learner.engine.replay(part, seen, config.temperature)
+        old_BT = torch.zeros_like(new_BT)
+        for b, r in enumerate(part):
+            old_BT[b, : len(r.logprobs)] = torch.tensor(r.logprobs)
+        advantages_B = torch.tensor([self.weights[k][0] for k in rows], device=new_BT.device)
+        loss, clip_fraction = clipped_policy_loss(
+            new_BT,
+            old_BT,
+            advantages_B[:, None].expand_as(new_BT),
+            mask_BT,
+            config.clip_low,
+            config.clip_high,
+            self.total,
+        )
+        self.stats["loss/policy"] += loss.item()
+        share = sum(r.sampled_tokens for r in part) / self.kept_tokens
+        self.stats["loss/clip_fraction"] += clip_fraction.item() * share
+        places = [
+            decision_index(vlm.chat, r) if self.weights[k][1] else None
+            for k, r in zip(rows, part, strict=True)
+        ]
+        deciding = [k for k, place in zip(rows, places, strict=True) if place is not None]
+        if deciding:
+            arms_N = arm_logprobs(vlm, hidden_BTD, part, places, config.temperature)
+            if self.is_first:
+                self.old_arms |= dict(zip(deciding, arms_N.tolist(), strict=True))
+            decided = decision_loss(
+                arms_N,
+                torch.tensor([self.old_arms[k] for k in deciding], device=arms_N.device),
+                [self.weights[k][1] for k in deciding],
                 config.clip_low,
                 config.clip_high,
-                float(total),
+                self.total,
             )
-            stats["loss/policy"] += loss.item()
-            share = sum(r.sampled_tokens for r in part) / kept_tokens
-            stats["loss/clip_fraction"] += clip_fraction.item() * share
-            places = [decision_index(vlm.chat, kept[k][0]) if kept[k][2] else None for k in rows]
-            deciding = [k for k, place in zip(rows, places, strict=True) if place is not None]
-            if deciding:
-                arms_N = arm_logprobs(vlm, hidden_BTD, part, places, config.temperature)
-                if epoch == 0:
-                    old_arms |= dict(zip(deciding, arms_N.tolist(), strict=True))
-                decided = decision_loss(
-                    arms_N,
-                    torch.tensor([old_arms[k] for k in deciding], device=arms_N.device),
-                    [kept[k][2] for k in deciding],
-                    config.clip_low,
-                    config.clip_high,
-                    float(total),
-                )
-                stats["loss/decision"] += decided.item()
-                loss = loss + decided
-            if reference is not None:
-                with torch.no_grad():
-                    if config.train_vision:
-                        features = features_of(reference, None, part, seen)
-                    ref_BT, _, _ = replay(reference, part, features, config.temperature)
-                penalty = kl_penalty(new_BT, ref_BT, mask_BT, float(total))
-                stats["loss/kl"] += penalty.item()
-                loss = loss + config.kl_weight * penalty
-            loss.backward()
-        stats["loss/grad_norm"] = float(
-            nn.utils.clip_grad_norm_(vlm.model.parameters(), config.max_grad_norm)
-        )
-        optimizer.step()
-    stats["loss/used_rollouts"] = len(kept)
-    stats["groups/degenerate"] = sum(is_degenerate(one.advantages) for one in groups) / max(
-        len(groups), 1
-    )
-    return stats
+            self.stats["loss/decision"] += decided.item()
+            loss = loss + decided
+        if ref_BT is not None:
+            penalty = kl_penalty(new_BT, ref_BT, mask_BT, self.total)
+            self.stats["loss/kl"] += penalty.item()
+            loss = loss + config.kl_weight * penalty
+        return loss

@@ -8,7 +8,7 @@ from lookless.episode import TRAINED_MODES, Mode, StopReason
 from lookless.necessity import disagreement
 
 if TYPE_CHECKING:
-    from lookless.training.rl import ScoredGroup
+    from lookless.training.scoring import ScoredGroup
 
 SIZE_BINS_PX = (0.0, 5.0, 10.0, 15.0, 20.0, 30.0, float("inf"))
 """Edges of the bins of detail size, in overview pixels, for the look rate."""

@@ -4,14 +4,16 @@ import random
 from collections.abc import Callable, Sequence
 
 from pydantic import BaseModel, ConfigDict, Field
-from torch import nn
+from torch import Tensor
 
 from lookless.episode import Rollout
+from lookless.errors import ConfigError
 from lookless.images import Source
 from lookless.losses import sft_loss
-from lookless.training.optimizer import constant_then_linear, optimizer_for
-from lookless.training.replay import features_of, replay
-from lookless.vlm import VLM, FeatureCache
+from lookless.training.checkpoints import Checkpoints
+from lookless.training.engine import Engine
+from lookless.training.loop import train
+from lookless.training.schedule import constant_then_linear
 
 
 class SftConfig(BaseModel):
@@ -22,62 +24,86 @@ class SftConfig(BaseModel):
     epochs: int = Field(3, ge=1)
     """Times every trajectory is seen."""
     batch: int = Field(16, ge=1)
-    """Trajectories a step."""
+    """Trajectories a step, of all processes together."""
     lr: float = Field(8e-4, gt=0)
     warmup_steps: int = Field(10, ge=0)
-    max_grad_norm: float = Field(1.0, gt=0)
-    train_vision: bool = False
-    """Whether gradients reach the vision tower; if not, each picture is encoded once."""
+    save_every: int = Field(200, ge=1)
+    """Steps between checkpoints."""
+
+    def steps(self, trajectories: int) -> int:
+        """Return the steps of a run."""
+        return self.epochs * -(-trajectories // self.batch)
 
 
 def sft(
-    vlm: VLM,
+    engine: Engine,
     trajectories: Sequence[Rollout],
     sources: Sequence[Source],
     config: SftConfig,
     seed: int,
+    checkpoints: Checkpoints,
     log: Callable[[dict[str, float]], None],
+    score: Callable[[], float] | None = None,
 ) -> None:
-    """Train `vlm` in place on demonstrated rollouts.
+    """Train the engine's model on demonstrated rollouts, from where `checkpoints` were left.
 
     Args:
-        vlm: The model.
-        trajectories: Demonstrations; loss falls on the tokens that `is_sampled` marks.
+        engine: The model in training.
+        trajectories: Demonstrations; loss falls on the tokens that `is_sampled` marks. One is taken
+            when it is needed, so they may be made then.
         sources: The source of each trajectory's image.
         config: Settings.
         seed: Of the order of the trajectories.
+        checkpoints: Of this run.
         log: Called after each step with `step`, `steps`, `loss`, `lr`, `grad_norm`.
+        score: As in `loop.train`.
+
+    Raises:
+        ConfigError: If a batch has fewer trajectories than there are processes.
+        StoppedError: As `loop.train`.
     """
-    vlm.model.model.visual.requires_grad_(config.train_vision)
-    cache = None if config.train_vision else FeatureCache(vlm)
-    optimizer = optimizer_for(vlm, config.lr)
-    per_epoch = -(-len(trajectories) // config.batch)
-    steps, step = config.epochs * per_epoch, 0
-    vlm.model.train()
-    for epoch in range(config.epochs):
-        order = list(range(len(trajectories)))
-        random.Random(f"{seed}-{epoch}").shuffle(order)
-        for start in range(0, len(order), config.batch):
-            rows = order[start : start + config.batch]
-            part = [trajectories[k] for k in rows]
-            features = features_of(vlm, cache, part, [sources[k] for k in rows])
-            logprobs_BT, mask_BT, _ = replay(vlm, part, features)
-            loss = sft_loss(logprobs_BT, mask_BT)
-            optimizer.zero_grad()
-            loss.backward()
-            norm = nn.utils.clip_grad_norm_(vlm.model.parameters(), config.max_grad_norm)
-            lr = constant_then_linear(step, steps, config.lr, config.warmup_steps)
-            for group in optimizer.param_groups:
-                group["lr"] = lr
-            optimizer.step()
-            step += 1
-            log(
-                {
-                    "step": step,
-                    "steps": steps,
-                    "loss": loss.item(),
-                    "lr": lr,
-                    "grad_norm": float(norm),
-                }
-            )
-    vlm.model.eval()
+    ranks = engine.ranks
+    if min(config.batch, len(trajectories)) < ranks.world:
+        raise ConfigError(
+            f"batch must have a trajectory for each of {ranks.world} processes, got {config.batch} "
+            f"of {len(trajectories)}; raise it"
+        )
+    steps = config.steps(len(trajectories))
+    model = engine.vlm.model
+
+    def one_step(step: int) -> None:
+        rows = ranks.share(rows_of_step(len(trajectories), config.batch, step, seed))
+        part = [trajectories[k] for k in rows]
+        seen = [sources[k] for k in rows]
+        total = ranks.sum(sum(r.sampled_tokens for r in part))
+        losses = 0.0
+
+        def loss_of(rows: list[int], some: list[Rollout], images: list[Source]) -> Tensor:
+            nonlocal losses
+            logprobs_BT, mask_BT, _ = engine.replay(some, images)
+            loss = sft_loss(logprobs_BT, mask_BT, total)
+            losses += loss.item()
+            return loss
+
+        model.train()
+        engine.backward(part, seen, (trajectories[0], sources[0]), loss_of)
+        lr = constant_then_linear(step, steps, config.lr, config.warmup_steps)
+        norm = engine.step(lr)
+        model.eval()
+        loss = ranks.sum(losses)
+        if ranks.is_first:
+            log({"step": step + 1, "steps": steps, "loss": loss, "lr": lr, "grad_norm": norm})
+
+    train(engine, checkpoints, steps, config.save_every, one_step, score=score)
+
+
+def rows_of_step(count: int, batch: int, step: int, seed: int) -> list[int]:
+    """Return what a step sees of `count` trajectories: epochs in shuffled order.
+
+    A function of seed and step. The last batch of an epoch is what is left of it.
+    """
+    per_epoch = -(-count // batch)
+    epoch, place = divmod(step, per_epoch)
+    order = list(range(count))
+    random.Random(f"{seed}-{epoch}").shuffle(order)
+    return order[place * batch : (place + 1) * batch]

@@ -1,14 +1,4 @@
-"""The optimiser and its schedule."""
-
-import torch
-
-from lookless.vlm import VLM
-
-
-def optimizer_for(vlm: VLM, lr: float) -> torch.optim.AdamW:
-    """Return AdamW over the trainable weights, without weight decay."""
-    trainable = [p for p in vlm.model.parameters() if p.requires_grad]
-    return torch.optim.AdamW(trainable, lr=lr, betas=(0.9, 0.98), weight_decay=0.0)
+"""How the learning rate changes over a run."""
 
 
 def constant_then_linear(

@@ -1,0 +1,104 @@
+"""The processes that train together: who am I, and what do the others say."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+
+from lookless.errors import ConfigError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """One process among those that a launcher such as torchrun has started; alone without one.
+
+    Every method but `share` must be called by all of them, in the same order.
+    """
+
+    rank: int = 0
+    world: int = 1
+    device: torch.device = torch.device("cpu")  # noqa: RUF009 - immutable
+
+    @classmethod
+    def join(cls) -> "Ranks":
+        """Return this process's place, after all have met.
+
+        The launcher says it by RANK, WORLD_SIZE and LOCAL_RANK in the environment. Each process
+        takes the GPU of its local rank, if there is one.
+
+        Raises:
+            ConfigError: If there are fewer GPUs than processes on this machine.
+        """
+        world, local = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("LOCAL_RANK", 0))
+        device = torch.device("cpu")
+        if torch.cuda.is_available():
+            if local >= torch.cuda.device_count():
+                raise ConfigError(
+                    f"processes on a machine must be at most its GPUs, {torch.cuda.device_count()},"
+                    f" got local rank {local}; lower --nproc-per-node"
+                )
+            device = torch.device("cuda", local)
+            torch.cuda.set_device(device)
+        if world == 1:
+            return cls(device=device)
+        if not dist.is_initialized():
+            dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
+        return cls(dist.get_rank(), dist.get_world_size(), device)
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process writes files and shows progress."""
+        return self.rank == 0
+
+    def share(self, items: Sequence[T]) -> list[T]:
+        """Return this process's part of what all have: every world-th item, from its rank on."""
+        return list(items[self.rank :: self.world])
+
+    def gather(self, mine: T) -> list[T]:
+        """Return what every process has, in the order of their ranks, to all of them."""
+        if self.world == 1:
+            return [mine]
+        found: list[Any] = [None] * self.world
+        dist.all_gather_object(found, mine)
+        return found
+
+    def gather_first(self, mine: T) -> list[T]:
+        """Return what every process has to the first; to the others nothing."""
+        if self.world == 1:
+            return [mine]
+        found: list[Any] | None = [None] * self.world if self.is_first else None
+        dist.gather_object(mine, found)
+        return found or []
+
+    def sum(self, value: float) -> float:
+        """Return the sum over all processes."""
+        return sum(self.gather(value))
+
+    def most(self, value: int) -> int:
+        """Return the largest of all processes' values."""
+        return max(self.gather(value))
+
+    def wait(self) -> None:
+        """Return when all have come here."""
+        self.gather(None)
+
+    def leave(self) -> None:
+        """End what `join` began."""
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+
+def interleaved(parts: Sequence[Sequence[T]]) -> list[T]:
+    """Return what `share` has dealt out, in its first order.
+
+    Example:
+        >>> interleaved([["a", "c"], ["b"]])
+        ['a', 'b', 'c']
+    """
+    longest = max(map(len, parts), default=0)
+    return [part[k] for k in range(longest) for part in parts if k < len(part)]

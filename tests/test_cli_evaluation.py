@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from evaluation.asked import untimed, world
 from lookless import cli
 from lookless.benchmarks.registry import BENCHMARKS
-from lookless.errors import ConfigError
+from lookless.errors import ConfigError, LooklessError
 from lookless.lookworld.base import base_folder
 from served import Server, wrong
 from served import said as answer
@@ -181,3 +181,28 @@ def test_a_checkpoint_killed_in_the_middle_and_resumed_gives_the_same_table(
     results = [json.loads((run / "results.json").read_text()) for run in (whole, killed)]
     assert untimed(results[0]) == untimed(results[1])
     assert samples.read_bytes().count(b"\n") == 3 * 48
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            ("eval", "--model", "scripted:gold", "--modes", "nevr", "--out", "run"),
+            "modes must be of",
+        ),
+        (("score", "--predictions", "p", "--judge-model", "m"), "judge-model must come with judge"),
+        (("eval", "--model", "scripted:gold", "--judge", "foo", "--out", "run"), "judge: base_url"),
+    ],
+)
+def test_a_wrong_option_is_named(data: Path, arguments: tuple[str, ...], said: str) -> None:
+    command, *rest = arguments
+    with pytest.raises(LooklessError, match=said):
+        invoke(command, "lookworld", "--data", data, *rest)
+
+
+def test_what_is_ignored_must_be_of_the_protocol(tmp_path: Path, data: Path) -> None:
+    for name in ("a", "b"):
+        evaluate(tmp_path / name, data)
+    invoke("compare", tmp_path / "a", tmp_path / "b", "--ignore", "limits.max_looks")
+    with pytest.raises(LooklessError, match="ignored parts must be of the protocol, got 'sed'"):
+        invoke("compare", tmp_path / "a", tmp_path / "b", "--ignore", "sed")

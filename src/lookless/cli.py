@@ -297,7 +297,9 @@ def evaluate_command(
         ),
     ] = None,
     concurrency: Annotated[int, typer.Option(min=1, help="Requests at once.")] = 8,
-    timeout: Annotated[float, typer.Option(help="A server's longest silence in seconds.")] = 120.0,
+    timeout: Annotated[
+        float, typer.Option(min=0.1, help="A server's longest silence in seconds.")
+    ] = 120.0,
     retries: Annotated[int, typer.Option(min=0, help="Of a failed request.")] = 5,
     limit_name: Annotated[
         str, typer.Option(help="A server's limit: max_tokens or max_completion_tokens.")
@@ -322,11 +324,14 @@ def evaluate_command(
     """Measure a model in several modes: accuracy, costs, and what looking was worth."""
     from lookless.benchmarks.hub import download
     from lookless.benchmarks.registry import benchmark as named
-    from lookless.evaluation.config import EvalConfig
+    from lookless.evaluation.config import MODES, EvalConfig
     from lookless.evaluation.run import RESULTS, Keys, run_eval
     from lookless.report.html import write_report
 
     source = named(benchmark)
+    unknown = [mode for mode in listed(modes) if mode not in MODES]
+    if unknown:
+        raise ConfigError(f"modes must be of {', '.join(MODES)}, got {unknown[0]!r}")
     settings = {
         "benchmark": benchmark,
         "data": download(source) if data is None else data,
@@ -415,7 +420,11 @@ def print_evaluation(results: dict[str, Any]) -> None:
 def score(
     benchmark: Annotated[str, typer.Argument(help="See `lookless benchmarks`.")],
     predictions: Annotated[
-        Path, typer.Option(help='JSONL; lines {"id": ..., "prediction": raw text or null}.')
+        Path,
+        typer.Option(
+            help='JSONL; lines {"id": ..., "prediction": raw text or null}. Several lines of each '
+            "id are several samples (Avg@k)."
+        ),
     ],
     data: Annotated[
         Path | None,
@@ -439,6 +448,8 @@ def score(
     from lookless.grading.judge import judged
 
     source = named(benchmark)
+    if judge_model and not judge:
+        raise ConfigError("judge-model must come with judge, got it alone; say where it is")
     examiner = asked = None
     if judge is not None:
         kept = predictions.with_suffix(".judge.jsonl")
@@ -579,6 +590,9 @@ def mistakes_in_one_line() -> Iterator[None]:
         command = getattr(getattr(error, "ctx", None), "command_path", "lookless")
         said = error.format_message().rstrip(".")
         message = f"{said[:1].lower()}{said[1:]}; see {command} --help"
+    except KeyboardInterrupt:
+        print("lookless: stopped; --resume goes on where a command has it", file=sys.stderr)
+        sys.exit(130)
     except LooklessError as error:
         message = str(error)
     line = f"lookless: {' '.join(message.split())}"

@@ -4,7 +4,7 @@ import json
 import platform
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, is_dataclass
 from enum import Enum
@@ -27,11 +27,24 @@ class Progress(Protocol):
         """Begin a stage of `total` steps."""
 
 
-def open_run(folder: Path, config: Mapping[str, Any], *, resume: bool = False) -> Path:
+def open_run(
+    folder: Path,
+    config: Mapping[str, Any],
+    *,
+    resume: bool = False,
+    free: Collection[str] = (),
+) -> Path:
     """Return a run folder that holds `config`, new or (with `resume`) that of the identical config.
 
     A new folder gets config.json with the resolved settings, library versions, git revision and
     command line, before anything else.
+
+    Args:
+        folder: The run's.
+        config: The settings.
+        resume: Whether to continue.
+        free: Settings that may be others when a run is continued, as nothing that it has made
+            depends on them; config.json then gets the new ones.
 
     Raises:
         RunError: If the folder exists and `resume` is off, or its config is another one, or there
@@ -40,7 +53,7 @@ def open_run(folder: Path, config: Mapping[str, Any], *, resume: bool = False) -
     settings = json.loads(json.dumps(config, default=plain))
     try:
         check_folder(folder, resume=resume)
-        return _continued(folder, settings) if resume else _new(folder, settings)
+        return _continued(folder, settings, free) if resume else _new(folder, settings)
     except OSError as error:
         raise RunError(
             f"output folder must be one that can be written, got {str(folder)!r}: {error.strerror}"
@@ -71,16 +84,19 @@ def check_folder(folder: Path, *, resume: bool = False) -> None:
         )
 
 
-def _continued(folder: Path, settings: dict[str, Any]) -> Path:
+def _continued(folder: Path, settings: dict[str, Any], free: Collection[str]) -> Path:
     """Return the folder of a run that was started with the same settings."""
     file = folder / CONFIG_FILE
     saved = read_config(file)
-    if saved != settings:
-        names = sorted(k for k in saved.keys() | settings.keys() if saved.get(k) != settings.get(k))
+    names = sorted(k for k in saved.keys() | settings.keys() if saved.get(k) != settings.get(k))
+    fixed = [name for name in names if name not in free]
+    if fixed:
         raise RunError(
-            f"a resumed run must keep its config, got another {', '.join(names)}; "
+            f"a resumed run must keep its config, got another {', '.join(fixed)}; "
             f"use the settings in {file} or another folder"
         )
+    if names:
+        write_json(file, {**json.loads(file.read_text()), "config": settings})
     return folder
 
 

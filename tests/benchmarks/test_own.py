@@ -1,8 +1,11 @@
+import base64
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from benchmarks.made import (
     as_text,
@@ -19,6 +22,7 @@ from benchmarks.made import (
     values,
 )
 from lookless.benchmarks.own import BENCHMARK
+from lookless.benchmarks.stored import Embedded
 from lookless.errors import DataError
 from lookless.frames import Box, Frame
 
@@ -78,7 +82,7 @@ def test_all_kinds_of_tables_are_read(folder: Path) -> None:
 
 
 def test_images_with_a_json_beside_each_are_questions(tmp_path: Path) -> None:
-    for name in ("b.png", "a.jpg", "no-question.png"):
+    for name in ("b.png", "a.jpg"):
         image_file(tmp_path / name)
     for name in ("a", "b"):
         (tmp_path / f"{name}.json").write_text(json.dumps({"question": name, "answer": "1"}))
@@ -86,6 +90,27 @@ def test_images_with_a_json_beside_each_are_questions(tmp_path: Path) -> None:
     assert [(e.question.id, e.images) for e in entries] == [
         ("a", (tmp_path / "a.jpg",)), ("b", (tmp_path / "b.png",))
     ]  # fmt: skip
+    for alone in ("c.json", "c.png"):
+        (tmp_path / alone).write_text("{}")
+        with pytest.raises(DataError, match=f"beside it, got '{alone}' alone"):
+            loaded(BENCHMARK, tmp_path)
+        (tmp_path / alone).unlink()
+
+
+@pytest.mark.parametrize("box", [[10, 10, 5, 20], [10, 10, 30, 10]])
+def test_boxes_have_an_inside(folder: Path, box: list[int]) -> None:
+    file = lines(folder / "q.jsonl", [row(boxes=box)])
+    with pytest.raises(DataError, match=r"row 1: boxes must be .*left < right.*not x, y, width"):
+        loaded(BENCHMARK, file)
+
+
+def test_a_small_image_may_be_inside_the_table(tmp_path: Path) -> None:
+    dot = io.BytesIO()
+    Image.new("RGB", (2, 2)).save(dot, "PNG")
+    text = base64.b64encode(dot.getvalue()).decode()
+    assert len(text) < 200
+    [entry] = loaded(BENCHMARK, lines(tmp_path / "q.jsonl", [row(image=text)]))
+    assert isinstance(entry.images[0], Embedded)
 
 
 def test_an_image_may_be_inside_the_table(tmp_path: Path) -> None:

@@ -168,7 +168,7 @@ def test_the_first_field_with_a_value_is_read() -> None:
 )
 def test_a_field_that_does_not_fit_is_named(read: Any, said: str) -> None:
     one = row(none=None, yes=True, list=["a"], word="x" * 99, half=0.5, nested=[["a"]], empty=[])
-    with pytest.raises(DataError, match=rf"^'t.tsv' row 2: {said}.*official file\?$"):
+    with pytest.raises(DataError, match=rf"^'t.tsv' row 2: {said}.*belongs here\?$"):
         read(one)
 
 

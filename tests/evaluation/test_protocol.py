@@ -3,7 +3,7 @@ from pathlib import Path
 from typing import Any
 
 from lookless.episode import Mode, Question
-from lookless.evaluation.protocol import differences, protocol_hash, questions_hash
+from lookless.evaluation.protocol import differences, image_hashes, protocol_hash, questions_hash
 from lookless.frames import Box, Frame
 
 
@@ -35,14 +35,14 @@ def test_questions_hash_covers_all_that_is_asked_graded_and_shown(tmp_path: Path
         {"cluster": "x"}, {"region": box}, {"answer": "K8"}, {"id": "p"},
     ]  # fmt: skip
     assert len({first, *(questions_hash([replace(one, **c)]) for c in changes)}) == 8
+    assert questions_hash([one]) == first
+    images = [image_hashes([one])]
     (tmp_path / "a").write_bytes(b"2")
-    assert questions_hash([one]) != first
-    # question_record has the path, which the content replaces
-    (tmp_path / "a").write_bytes(b"1")
-    assert questions_hash([replace(one, image=tmp_path / "b")]) == first
-    plain = questions_hash([one], with_images=False)
-    (tmp_path / "a").write_bytes(b"3")
-    assert questions_hash([one], with_images=False) == plain
+    images.append(image_hashes([one]))
+    (tmp_path / "a").unlink()
+    images.append(image_hashes([one]))
+    assert images[2] == {tmp_path / "a": None}
+    assert len({questions_hash([one], hashes) for hashes in images}) == 3
 
 
 def test_differences_are_named_by_where_they_are() -> None:

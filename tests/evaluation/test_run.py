@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from evaluation.asked import Interrupted, Watched, evaluated, lines, untimed, world
 from lookless.cli import validated
-from lookless.errors import ConfigError, LooklessError, PolicyError, RunError
+from lookless.errors import ConfigError, DataError, LooklessError, PolicyError, RunError
 from lookless.evaluation.config import EvalConfig
-from lookless.evaluation.run import Keys
+from lookless.evaluation.run import Keys, run_eval
 from lookless.runs import read_config
 from served import Body, Reply, Server, said, wrong
 
@@ -146,12 +147,45 @@ def test_a_missing_image_fails_its_own_questions_and_is_asked_for_again(tmp_path
     first.write_bytes(good[:200])  # it is there, and damaged
     found = evaluated(tmp_path / "run", data, modes=("never",))
     row = found["modes"]["never"]
-    assert (row["failed"], row["undecided"], row["samples"]) == (lost, lost, 8)
+    assert (row["failed"], row["undecided"], row["samples"]) == (lost, 0, 8)
     assert row["accuracy"] == 1.0
     first.write_bytes(good)
     row = evaluated(tmp_path / "run", data, modes=("never",), resume=True)["modes"]["never"]
     assert (row["failed"], row["samples"], row["accuracy"]) == (0, 8, 1.0)
     assert len(lines(tmp_path / "run" / "samples.jsonl")) == 8
+
+
+def test_a_run_does_not_go_on_with_another_image(tmp_path: Path) -> None:
+    data = world(tmp_path / "world")
+    evaluated(tmp_path / "run", data, modes=("never",))
+    first = data / lines(data / "questions.jsonl")[0]["image"]
+    good = first.read_bytes()
+    Image.new("RGB", (1024, 1024), "red").save(first, "JPEG")
+    with pytest.raises(RunError, match=f"must keep its images, got another .*{first.name}"):
+        evaluated(tmp_path / "run", data, modes=("never",), resume=True)
+    first.write_bytes(good)
+    evaluated(tmp_path / "run", data, modes=("never",), resume=True)
+
+
+def test_a_run_goes_on_with_other_settings_that_change_no_answer(tmp_path: Path) -> None:
+    data = world(tmp_path / "world")
+    evaluated(tmp_path / "run", data, modes=("never",))
+    others: dict[str, Any] = {"retries": 9, "concurrency": 2, "timeout_s": 5.0, "margin": 0.05}
+    evaluated(tmp_path / "run", data, modes=("never",), resume=True, **others)
+    saved = json.loads((tmp_path / "run" / "config.json").read_text())["config"]
+    assert {name: saved[name] for name in others} == others
+    with pytest.raises(RunError, match="another seed"):
+        evaluated(tmp_path / "run", data, modes=("never",), resume=True, seed=5)
+
+
+def test_evidence_outside_its_image_is_refused(tmp_path: Path) -> None:
+    Image.new("RGB", (200, 100)).save(tmp_path / "i.png")
+    row = {"id": "7", "image": "i.png", "question": "?", "answer": "x", "boxes": [300, 0, 400, 50]}
+    file = tmp_path / "q.jsonl"
+    file.write_text(json.dumps(row) + "\n")
+    config = EvalConfig(benchmark="own", data=file, model="scripted:gold")
+    with pytest.raises(DataError, match="question '7': boxes must lie in the image of 200x100"):
+        run_eval(tmp_path / "run", config, tmp_path / "cache", Watched())
 
 
 def test_limit_ids_and_categories_choose_questions(tmp_path: Path, data: Path) -> None:

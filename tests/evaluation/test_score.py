@@ -62,8 +62,10 @@ def test_repeated_ids_are_samples(tmp_path: Path, data: Path) -> None:
     result = score_predictions(BENCHMARK, data, written(tmp_path, rows + other)).result
     assert (result["n"], result["predictions"]) == (6, 12)
     assert (result["metrics"][0]["value"], result["metrics"][0]["n"]) == (0.5, 6)
-    with pytest.raises(DataError, match="as many for each id, got 2 for some and 1"):
+    with pytest.raises(DataError, match=rf"line 1: .* got 1 for '{rows[0]['id']}' and 2"):
         score_predictions(BENCHMARK, data, written(tmp_path, rows + other[1:]))
+    with pytest.raises(DataError, match=rf"line 7: .* got 2 for '{rows[3]['id']}' and 1"):
+        score_predictions(BENCHMARK, data, written(tmp_path, [*rows, other[3]]))
 
 
 def test_missing_predictions_are_refused_unless_a_part_is_meant(tmp_path: Path, data: Path) -> None:

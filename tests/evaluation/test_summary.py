@@ -63,12 +63,12 @@ def test_undecided_answers_are_counted_and_left_out_of_the_accuracy() -> None:
     row = summary([answered(True, DIRECT, 1.0), answered(True, DIRECT, None)])
     assert row["accuracy"] == 1.0
     assert row["accuracy_ci"] == [pytest.approx(1 / (1 + 1.96**2), abs=1e-4), 1.0]  # n = 1
-    assert row["undecided"] == 1
+    assert (row["undecided"], row["graded"]) == (1, 1)
 
 
 def test_faults_count_for_nothing() -> None:
     with_fault = summary([answered(True, LOOKED, 1.0), answered(True, FAULT, None)])
-    assert with_fault["undecided"] == 1
+    assert (with_fault["failed"], with_fault["undecided"], with_fault["graded"]) == (1, 0, 1)
     for name in ("accuracy", "look_rate", "looks_per_sample", "visual_tokens_per_sample"):
         assert with_fault[name] == summary([answered(True, LOOKED, 1.0)])[name]
     assert with_fault["necessity"]["recall"] == 1.0

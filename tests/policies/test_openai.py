@@ -161,12 +161,34 @@ def test_large_image_is_sent_as_jpeg_of_its_size() -> None:
 
 @pytest.mark.parametrize(
     "reply",
-    [said(None), said(None, refusal="I cannot help."), said(""), said([{"type": "text"}])],
+    [said(None), said(None, refusal="I cannot help."), said(""), said([])],
 )
 def test_answer_without_text_is_an_empty_turn(run: Run, server: Server, reply: Reply) -> None:
     server.play = lambda body: reply
     [played] = run("a")
     assert (played.stop, played.turns[-1].text) == (StopReason.NO_ANSWER, "")
+
+
+def test_texts_in_parts_are_joined(run: Run, server: Server) -> None:
+    parts = [{"type": "text", "text": part} for part in (ANSWER[:4], ANSWER[4:])]
+    server.play = lambda body: said(parts)
+    [played] = run("a")
+    assert (played.stop, played.turns[-1].text) == (StopReason.ANSWERED, ANSWER)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [said([{"type": "text"}]), said([{"type": "image_url"}]), said(3),
+     said(None, tool_calls=[{"id": "1", "type": "function",
+                             "function": {"name": "zoom_in", "arguments": "{}"}}])],
+)  # fmt: skip
+def test_what_is_no_text_is_a_failed_request_and_no_answer(
+    run: Run, server: Server, reply: Reply
+) -> None:
+    server.play = lambda body: reply
+    [played] = run("a")
+    assert played.stop is StopReason.FAULT
+    assert "must answer with a text (and leave tool calls in it), got" in played.turns[-1].text
 
 
 def test_turn_that_hit_the_servers_limit_is_not_whole(run: Run, server: Server) -> None:

@@ -4,7 +4,7 @@ from dataclasses import replace
 from lookless.chat.chatml import ChatML
 from lookless.chat.remote import RemoteChat
 from lookless.episode import Mode, Question
-from lookless.frames import Box, Frame
+from lookless.frames import Box, Frame, View
 from lookless.images import SourceCache
 from lookless.picture import Picture
 from lookless.policies.policy import Prompt
@@ -51,7 +51,7 @@ def test_long_turn_is_cut_at_its_limit(
 def test_gold_knows_the_answer_and_looks_where_it_is_needed(
     sources: SourceCache, make_question: Callable[..., Question]
 ) -> None:
-    policy = ScriptedPolicy(RemoteChat(), SCRIPTS["gold"](RemoteChat()))
+    policy = ScriptedPolicy(RemoteChat(), SCRIPTS["gold"](RemoteChat(), 0))
     needed = replace(make_question("a", needs_look=True), boxes=(Box(300, 300, 340, 320, SOURCE),))
     other = make_question("b", needs_look=False)
     asked = [(question, mode) for question in (needed, other) for mode in Mode]
@@ -65,10 +65,28 @@ def test_gold_knows_the_answer_and_looks_where_it_is_needed(
     assert done[4].views[1].region == Box(160, 160, 480, 480, SOURCE)  # the middle of 640 x 640
 
 
+def test_chance_draws_by_seed_question_and_sample(
+    sources: SourceCache, make_question: Callable[..., Question]
+) -> None:
+    question = make_question()
+    asked = [replace(question, id=str(k), options=("w", "x", "y", "z")) for k in range(1000)]
+
+    def letters(seed: int, sample: int) -> list[str]:
+        script = SCRIPTS["chance"](RemoteChat(), seed)
+        overview = Picture(sources.get(question.image), View(Box(0, 0, 9, 9, SOURCE), 9, 9))
+        return [script(Prompt(q, Mode.ADAPTIVE, (), overview, (), sample), 0) for q in asked]
+
+    first = letters(0, 0)
+    assert letters(0, 0) == first
+    for other in (letters(1, 0), letters(0, 1), first[1:] + first[:1]):
+        same = sum(a == b for a, b in zip(first, other, strict=True))
+        assert 200 < same < 300  # a quarter, as by chance
+
+
 def test_chance_picks_one_option_of_each_question_and_the_same_one_again(
     sources: SourceCache, make_question: Callable[..., Question]
 ) -> None:
-    policy = ScriptedPolicy(RemoteChat(), SCRIPTS["chance"](RemoteChat()))
+    policy = ScriptedPolicy(RemoteChat(), SCRIPTS["chance"](RemoteChat(), 0))
     asked = [replace(make_question(), id=str(k), options=("x", "y", "z")) for k in range(60)]
     picked = [
         [r.answer for r in rollout(policy, [(q, Mode.ADAPTIVE) for q in asked], sources)]

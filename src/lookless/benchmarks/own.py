@@ -32,6 +32,7 @@ from lookless.benchmarks.stored import Stored
 from lookless.benchmarks.tables import KINDS, Files, ImageKeys, Row, read_json
 from lookless.episode import Question
 from lookless.errors import DataError
+from lookless.frames import Box
 from lookless.grading.exact import exact_match
 from lookless.grading.free_form import free_form
 from lookless.grading.multiple_choice import multiple_choice
@@ -41,6 +42,7 @@ LETTER, PHRASE = "Answer with the option's letter.", "Answer with a single word 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif")
 _FILES = tuple(f"*{kind}" for kind in (".jsonl", ".csv", ".tsv", ".parquet", ".json"))
 _LONGEST_NAME = 1024
+_SHORTEST_IMAGE = 64
 _ADVICE = "the documentation of lookless.benchmarks.own lists the fields"
 
 
@@ -57,16 +59,37 @@ def load(files: Files) -> Iterator[Entry]:
     table = _only_table(files.path) if files.path.is_dir() else files.path
     for number, row in enumerate(Files(table, files.with_images).rows(images=()), 1):
         value = row.values.get("image")
-        is_file = isinstance(value, str) and len(value) <= _LONGEST_NAME
+        is_file = isinstance(value, str) and _is_name(value)
         stored: Stored = row.file("image", is_anywhere=True) if is_file else row.image("image")
         cluster = row.text("image") if is_file else keys.of(row, "image")
         yield Entry(_question(row, str(number), cluster), (stored,))
 
 
 def _beside_images(folder: Path) -> list[Path]:
-    """Return the images that have a JSON file of the same name beside them."""
-    images = [f for f in sorted(folder.iterdir()) if f.suffix.lower() in SUFFIXES and f.is_file()]
-    return [image for image in images if image.with_suffix(".json").is_file()]
+    """Return the images of a folder that holds a JSON file beside each; none in another folder.
+
+    Raises:
+        DataError: If only some images and JSON files have their partner.
+    """
+    files = [file for file in sorted(folder.iterdir()) if file.is_file()]
+    images = [file for file in files if file.suffix.lower() in SUFFIXES]
+    if not any(image.with_suffix(".json") in files for image in images):
+        return []
+    names = {image.stem for image in images}
+    single = [image for image in images if image.with_suffix(".json") not in files]
+    single += [f for f in files if f.suffix.lower() == ".json" and f.stem not in names]
+    if single:
+        raise DataError(
+            f"each image must have a JSON file of its name beside it, got {single[0].name!r} alone "
+            f"in {str(folder)!r}{f', and {len(single) - 1} more' if len(single) > 1 else ''}; add "
+            "its partner, or take it out"
+        )
+    return images
+
+
+def _is_name(text: str) -> bool:
+    """Return whether a text can name a file: base64 of an image is long and holds no dot."""
+    return len(text) <= _LONGEST_NAME and ("." in text or len(text) < _SHORTEST_IMAGE)
 
 
 def _only_table(folder: Path) -> Path:
@@ -91,12 +114,20 @@ def _question(row: Row, name: str, cluster: str) -> Question:
         text=lettered(asked, options, LETTER) if options else f"{asked}\n{PHRASE}",
         answer=_letter(row, references[0], options) if options else references[0],
         family=row.optional("category") or "",
-        boxes=row.boxes("boxes") if row.has("boxes") else (),
+        boxes=_boxes(row),
         choices=len(options),
         options=options,
         references=() if options else references,
         cluster=cluster,
     )
+
+
+def _boxes(row: Row) -> tuple[Box, ...]:
+    boxes = row.boxes("boxes") if row.has("boxes") else ()
+    if any(box.width <= 0 or box.height <= 0 for box in boxes):
+        rule = "boxes of left < right and top < bottom (x1, y1, x2, y2, not x, y, width, height)"
+        raise row.wrong(("boxes",), rule, [list(box.coordinates) for box in boxes])
+    return boxes
 
 
 def _options(row: Row) -> tuple[str, ...]:

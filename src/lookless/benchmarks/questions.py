@@ -90,7 +90,7 @@ def with_images(
         if unknown:
             raise DataError(
                 f"{unknown[0].where} must be an image or the index of the row that carries it, got "
-                f"{unknown[0].index!r}, which is no row; is this the benchmark's official file?"
+                f"{unknown[0].index!r}, which is no row; is this the file that belongs here?"
             )
         missing = {r.index for r in references} - found
     asked, left_out = [], dict(chosen.left_out)
@@ -120,7 +120,7 @@ def _followed(stored: Path | Reference, files: dict[str, tuple[Path | Reference,
         return carried[0]
     raise DataError(
         f"{stored.where} must be an image or the index of the row that carries it, got "
-        f"{stored.index!r}, which carries none; is this the benchmark's official file?"
+        f"{stored.index!r}, which carries none; is this the file that belongs here?"
     )
 
 
@@ -129,8 +129,8 @@ def _check_ids(questions: Sequence[Question], data: Path) -> None:
     for question in questions:
         if question.id in seen:
             raise DataError(
-                f"ids in {str(data)!r} must be distinct, got {question.id!r} twice; "
-                "name one table if the folder holds several forms of the benchmark"
+                f"ids in {str(data)!r} must be distinct, got {question.id!r} twice; give each its "
+                "own, or name one table if the folder holds several forms of the same questions"
             )
         seen.add(question.id)
 
@@ -180,7 +180,8 @@ def _selected(questions: Sequence[Question], selection: Selection) -> list[Quest
     ][: selection.limit]
     if not chosen:
         raise ConfigError(
-            f"questions must be at least one, got none of {len(questions)}; ask for more"
+            f"questions must be at least one, got none of {len(questions)}; "
+            + ("ask for more" if questions else "the file is empty")
         )
     return chosen
 

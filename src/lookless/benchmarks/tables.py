@@ -29,7 +29,7 @@ REFERENCE_CHARS = 64
 
 Source: VLMEvalKit, `ImageBaseDataset.__init__`.
 """
-OFFICIAL = "is this the benchmark's official file?"
+OFFICIAL = "is this the file that belongs here?"
 _BATCH_ROWS = 4
 _SHOWN_CHARS = 60
 _MOST = 1e9
@@ -232,7 +232,7 @@ class Row:
                 return file
         raise DataError(
             f"{self.where}: {field} must name a file, got {str(files[0])!r}, which is not "
-            "there; download the images too"
+            "there; put it there"
         )
 
     def boxes(self, *names: str) -> tuple[Box, ...]:
@@ -352,7 +352,7 @@ def _values(table: Path, skip: Sequence[str]) -> Iterator[Mapping[str, Any]]:
         reason = " ".join(str(error).split())[:200]
         raise DataError(
             f"{str(table)!r} must be a readable {table.suffix[1:]} table, got {reason}; "
-            "download it again"
+            "save it as UTF-8, or get it again"
         ) from None
 
 
@@ -383,7 +383,7 @@ def _json(table: Path, skip: Sequence[str]) -> Iterator[Mapping[str, Any]]:
     rows = loaded.get("data") if isinstance(loaded, dict) else loaded
     if not isinstance(rows, list):
         raise DataError(f"{table.name!r} must be a list of objects, got {type(loaded).__name__}; "
-                        "is this the benchmark's official file?")  # fmt: skip
+                        "is this the file that belongs here?")  # fmt: skip
     for number, row in enumerate(rows, 1):
         yield _object(row, table, number)
 
@@ -405,7 +405,8 @@ def read_json(file: Path) -> Mapping[str, Any]:
         text = file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(
-            f"{str(file)!r} must be a readable JSON file, got {error}; download it again"
+            f"{str(file)!r} must be a readable JSON file, got {error}; "
+            "save it as UTF-8, or get it again"
         ) from None
     return _object(_loaded(text, repr(file.name)), file, 1)
 
@@ -414,7 +415,7 @@ def _object(row: Any, table: Path, number: int) -> Mapping[str, Any]:
     if not isinstance(row, dict):
         raise DataError(
             f"{table.name!r} row {number} must be a JSON object, got {type(row).__name__}; "
-            "is this the benchmark's official file?"
+            "is this the file that belongs here?"
         )
     return row
 

@@ -135,6 +135,12 @@ def _pairs(first: Run, second: Run, margin: float, ignored: Sequence[str]) -> li
 
 def _check_protocols(first: Run, second: Run, modes: Sequence[str], ignored: Sequence[str]) -> None:
     ours, theirs = (_protocol(run.results["protocol"], modes) for run in (first, second))
+    unknown = [name for name in ignored if not (_has(ours, name) or _has(theirs, name))]
+    if unknown:
+        raise RunError(
+            f"ignored parts must be of the protocol, got {unknown[0]!r}; there is "
+            f"{', '.join(sorted(ours.keys() | theirs.keys()))}"
+        )
     found = {
         name: values
         for name, values in differences(ours, theirs).items()
@@ -147,6 +153,13 @@ def _check_protocols(first: Run, second: Run, modes: Sequence[str], ignored: Seq
             f"runs must share their protocol, got {said}; evaluate one again, or say {options} if "
             "that cannot matter"
         )
+
+
+def _has(protocol: Mapping[str, Any], name: str) -> bool:
+    """Return whether a protocol has a part of this dotted name."""
+    first, _, rest = name.partition(".")
+    value = protocol.get(first)
+    return first in protocol and (not rest or (isinstance(value, Mapping) and _has(value, rest)))
 
 
 def _protocol(protocol: Mapping[str, Any], modes: Sequence[str]) -> dict[str, Any]:

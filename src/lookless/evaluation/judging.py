@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lookless.errors import PolicyError
+from lookless.errors import LooklessError, PolicyError
 from lookless.grading.judge import Compared, Judge, disagreements
 from lookless.policies.openai import OpenAIPolicy
 
@@ -17,7 +17,10 @@ def open_judge(url: str, model: str | None, cache: Path, key: str | None = None)
         DataError: If the cache is not one of a judge.
         PolicyError: If the server has to be asked for its model and does not say.
     """
-    policy = OpenAIPolicy(url, model, api_key=key)
+    try:
+        policy = OpenAIPolicy(url, model, api_key=key)
+    except LooklessError as error:
+        raise type(error)(f"judge: {error}") from None
     return Judge(policy.reply, f"{policy.model} at {policy.server}", cache)
 
 

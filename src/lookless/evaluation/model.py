@@ -104,10 +104,9 @@ def _served(url: str, temperature: float, server: Server) -> Model:
         limit_name=server.limit_name,
         api_key=server.api_key,
     )
-    name = f"{policy.model} at {policy.server}"
     return Model(
-        name,
-        name,
+        f"{policy.model} at {policy.server}",
+        policy.model,
         chat,
         policy.seeded,
         usual_limits(chat),
@@ -125,8 +124,11 @@ def _scripted(spec: str) -> Model:
             f"say for instance {SCRIPTED}gold"
         )
     chat = RemoteChat()
-    policy = ScriptedPolicy(chat, SCRIPTS[name](chat))
-    return Model(spec, spec, chat, lambda seed: policy, LARGE_LIMITS, batch=96)
+
+    def seeded(seed: int) -> ScriptedPolicy:
+        return ScriptedPolicy(chat, SCRIPTS[name](chat, seed))
+
+    return Model(spec, spec, chat, seeded, LARGE_LIMITS, batch=96)
 
 
 def _checkpoint(folder: Path, temperature: float) -> Model:

@@ -27,12 +27,29 @@ def protocol_hash(questions: Sequence[Question], settings: Mapping[str, Any]) ->
     return _digits([asked, settings])
 
 
-def questions_hash(questions: Sequence[Question], *, with_images: bool = True) -> str:
-    """Return 12 hex digits for all that is asked and graded, and for the content of the images."""
-    files = {question.image for question in questions} if with_images else set()
-    images = {file: _content(file) for file in files}
+def questions_hash(
+    questions: Sequence[Question], images: Mapping[Path, str | None] | None = None
+) -> str:
+    """Return 12 hex digits for all that is asked and graded, and for the content of the images.
+
+    Args:
+        questions: What is asked.
+        images: From `image_hashes`; None leaves the images out.
+    """
+    images = images or {}
     rows = [question_record(q) | {"image": images.get(q.image)} for q in questions]
     return _digits(rows)
+
+
+def image_hashes(questions: Sequence[Question]) -> dict[Path, str | None]:
+    """Return a hash of the content of each question's image file, None where there is no file."""
+    hashes: dict[Path, str | None] = {}
+    for file in dict.fromkeys(question.image for question in questions):
+        try:
+            hashes[file] = _content(file)
+        except OSError:
+            hashes[file] = None
+    return hashes
 
 
 def hash_of(protocol: Mapping[str, Any]) -> str:

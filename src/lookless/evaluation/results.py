@@ -73,7 +73,8 @@ def compared(
     Several samples of a question count as one, with their mean. Given are the difference `second` -
     `first` with interval, test and p-value; whether `second` is at most `margin` worse; the
     difference that so many questions are likely to show (None if no answer differs, as then nothing
-    tells how much answers vary); and how many looks `second` saves.
+    tells how much answers vary, or if it is more than all); how many looks `second` saves; and how
+    many questions were left out, as only one of the two has a grade for them.
     """
     before, after = means(first), means(second)
     shared = [key for key in before if key in after]
@@ -89,15 +90,20 @@ def compared(
     return {
         **asdict(paired(x, y, clusters)),
         "non_inferiority": {**asdict(inferiority), "is_shown": inferiority.is_shown},
-        "detectable": detectable_difference(
-            len(shared),
-            sum(d * d for d in differences) / len(differences),
-            max(design_effect(differences, clusters), 1.0),
-        )
-        if any(differences)
-        else None,
+        "left_out": len(before.keys() ^ after.keys()),
+        "detectable": _detectable(differences, clusters),
         "looks_saved": None if not before_looks else 1 - after_looks / before_looks,
     }
+
+
+def _detectable(differences: Sequence[float], clusters: Sequence[str]) -> float | None:
+    """Return the difference that so many questions are likely to show, None if that is over 1."""
+    if not any(differences):
+        return None
+    square = sum(d * d for d in differences) / len(differences)
+    effect = max(design_effect(differences, clusters), 1.0)
+    found = detectable_difference(len(differences), square, effect)
+    return found if found <= 1 else None
 
 
 def _looks(answered: Sequence[Answered]) -> dict[str, float]:

@@ -6,6 +6,7 @@ any other. Answers are given in batches whose make-up and seeds depend on the se
 `Journal` for what an interruption leaves.
 """
 
+import json
 import resource
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -15,7 +16,7 @@ from lookless.benchmarks.benchmark import Benchmark
 from lookless.benchmarks.questions import read_questions, with_images
 from lookless.benchmarks.registry import benchmark
 from lookless.episode import Mode, Question
-from lookless.errors import ConfigError, PolicyError
+from lookless.errors import ConfigError, DataError, ImageError, PolicyError, RunError
 from lookless.evaluation.answered import Answered, prediction
 from lookless.evaluation.audit import CROPS, Swap, Swapped, auditable, changes, swaps
 from lookless.evaluation.config import MODES, EvalConfig
@@ -23,10 +24,10 @@ from lookless.evaluation.evaluate import answer_batch
 from lookless.evaluation.journal import Batch, Journal, is_failed, read_answers
 from lookless.evaluation.judging import agreement, check, open_judge
 from lookless.evaluation.model import Model, open_model
-from lookless.evaluation.protocol import dialect_settings, hash_of, questions_hash
+from lookless.evaluation.protocol import dialect_settings, hash_of, image_hashes, questions_hash
 from lookless.evaluation.records import Record, answered_record, question_of
 from lookless.evaluation.results import results_of
-from lookless.frames import surroundings
+from lookless.frames import Box, Frame, surroundings
 from lookless.grading.judge import Compared, judged
 from lookless.grading.verdict import Examiner, Grader
 from lookless.images import SourceCache
@@ -34,6 +35,10 @@ from lookless.rollout import Limits
 from lookless.runs import Progress, check_folder, open_run, provenance, write_json
 
 SAMPLES, RESULTS, AUDIT, JUDGE = "samples.jsonl", "results.json", "audit.jsonl", "judge.jsonl"
+IMAGES = "images.json"
+FREE = frozenset({"retries", "concurrency", "timeout_s", "margin"})
+"""Settings that change no answer, so that a run can be continued with others; so is the address of
+a server, as long as it serves the same model."""
 FAILED_IN_A_ROW = 32
 """So many failed answers without a good one among them end an evaluation."""
 
@@ -76,6 +81,8 @@ def run_eval(
     model = open_model(config.model, config.temperature, config.server(keys.server))
     with progress("images", len(chosen.questions)) as step:
         chosen = with_images(source, data, chosen, cache, lambda done: step(done, ""))
+    if not source.counts:
+        check_boxes(chosen.questions)
     if not chosen.questions:
         raise ConfigError(
             f"questions must be about one image each, got {chosen.left_out}; choose others"
@@ -83,10 +90,14 @@ def run_eval(
     size = config.batch or model.batch
     batches = planned(chosen.questions, config, size)
     judge = config.judge and open_judge(config.judge, config.judge_model, out / JUDGE, keys.judge)
-    # Without images, so that one which was damaged can be mended before the run goes on.
-    digest = questions_hash(chosen.questions, with_images=False)
-    settings = {"model_identity": model.identity, "questions_hash": digest}
-    open_run(out, {**config.model_dump(mode="json"), **settings}, resume=resume)
+    settings = {
+        "model_identity": model.identity,
+        "questions_hash": questions_hash(chosen.questions),
+    }
+    free = FREE | {"model"} if config.is_served else FREE
+    open_run(out, {**config.model_dump(mode="json"), **settings}, resume=resume, free=free)
+    images = image_hashes(chosen.questions)
+    check_images(out, chosen.questions, images)
     grader = judged(source.grade, judge) if judge else source.grade
     threads = config.concurrency if judge else 1
     asker = Asker(model, config.limits(model.limits), grader, threads, config.seed)
@@ -97,7 +108,7 @@ def run_eval(
     audited = audit(out / AUDIT, answered, asker, config.audit, size, progress)
     protocol = {
         "benchmark": source.name,
-        "questions": questions_hash(chosen.questions),
+        "questions": questions_hash(chosen.questions, images),
         "samples": config.samples,
         "temperature": config.temperature,
         "seed": config.seed,
@@ -127,6 +138,32 @@ def run_eval(
     }
     write_json(out / RESULTS, results)
     return results
+
+
+def check_images(
+    out: Path, questions: Sequence[Question], images: Mapping[Path, str | None]
+) -> None:
+    """Note what the images are; refuse to go on if one that was answered about has changed since.
+
+    One that could not be read may be mended: what was asked about it has failed.
+
+    Raises:
+        RunError: If the answers on disk are about other images.
+    """
+    file = out / IMAGES
+    hashes = {question.id: images[question.image] for question in questions}
+    if file.exists():
+        before = json.loads(file.read_text())
+        answered = {
+            key[1] for key, row in Journal(out / SAMPLES).rows.items() if not is_failed(row)
+        }
+        changed = [q for q in questions if q.id in answered and before.get(q.id) != hashes[q.id]]
+        if changed:
+            raise RunError(
+                f"a resumed run must keep its images, got another {str(changed[0].image)!r}; "
+                "restore it, or begin again in another folder"
+            )
+    write_json(file, hashes)
 
 
 @dataclass(frozen=True)
@@ -258,6 +295,29 @@ def answer_all(file: Path, batches: Sequence[Batch], asker: Asker, progress: Pro
     journal.close(batches)
 
 
+def check_boxes(questions: Sequence[Question]) -> None:
+    """Refuse evidence that lies outside its image, as far as images can be opened.
+
+    Raises:
+        DataError: If a box does.
+    """
+    sources = SourceCache()
+    for question in questions:
+        if not question.boxes:
+            continue
+        try:
+            width, height = sources.get(question.image).size
+        except ImageError:
+            continue  # its questions fail, one by one
+        whole = Box(0, 0, width, height, Frame.SOURCE)
+        if any(box.intersection(whole).area == 0 for box in question.boxes):
+            raise DataError(
+                f"question {question.id!r}: boxes must lie in the image of {width}x{height} "
+                f"pixels, got {[box.coordinates for box in question.boxes]}; they are left, top, "
+                "right, bottom"
+            )
+
+
 def name_of(grader: Grader) -> str:
     """Return where a grader is defined: `grading.multiple_choice.multiple_choice`."""
     return f"{grader.__module__.removeprefix('lookless.')}.{grader.__name__}"
@@ -292,7 +352,8 @@ class _Score:
         if not self.n:
             return ""
         accuracy = f"{self.sum / self.decided:.3f}" if self.decided else "-"
-        parts = [f"acc {accuracy} look {self.looked / self.n:.2f}"]
+        looked = f"{self.looked / ran:.2f}" if (ran := self.n - self.failed) else "-"
+        parts = [f"acc {accuracy} look {looked}"]
         parts += [f"unparsed {self.unparsed}"] if self.unparsed else []
         parts += [f"failed {self.failed}"] if self.failed else []
         return " ".join(parts)

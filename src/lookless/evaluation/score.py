@@ -148,12 +148,14 @@ def _check(
             f"{unknown[0].id!r}; its ids are like {known}"
         )
     counts = Counter(one.id for one in predictions)
-    most = max(counts.values())
-    fewer = [name for name, count in counts.items() if count < most]
-    if fewer:
+    [(usual, _)] = Counter(counts.values()).most_common(1)
+    odd = [one for one in predictions if counts[one.id] != usual]
+    if odd:
+        last = [one for one in odd if one.id == odd[0].id][-1]
         raise DataError(
-            f"predictions must be as many for each id, got {most} for some and {counts[fewer[0]]} "
-            f"for {fewer[0]!r} in {str(file)!r}; complete them, or score each sample by itself"
+            f"{file.name!r} line {last.line}: predictions must be as many for each id, got "
+            f"{counts[last.id]} for {last.id!r} and {usual} for most; complete them, or take out "
+            "what is doubled"
         )
     missing = [name for name in questions if name not in counts]
     if missing and not is_partial:

@@ -14,13 +14,13 @@ from lookless.statistics.intervals import mean_interval
 def summary(answered: Sequence[Answered]) -> dict[str, Any]:
     """Return one row of the result table.
 
-    Undecidable grades are counted in `undecided` and left out of the accuracy, which is None if
-    nothing else is left. Failed rollouts are among them, counted in `failed` as well, and left out
-    of everything else. `unparsed` answers are wrong, and counted. `necessity` compares executed
-    looks with the ground truth and is None where the data does not know it. Seconds are of wall
-    clock: `seconds_per_sample` is a batch's time shared by its size, `latency_s` the time from
-    asking to the end of a rollout. Rates and means are over all that ran; several samples of one
-    question count as one in no denominator, but the intervals resample clusters of questions.
+    The accuracy is over the `graded` answers, and None without any. `undecided` ones came, but have
+    no grade. Failed rollouts are counted in `failed` and left out of everything else. `unparsed`
+    answers are wrong, and counted. `necessity` compares executed looks with the ground truth and is
+    None where the data does not know it. Seconds are of wall clock: `seconds_per_sample` is a
+    batch's time shared by its size, `latency_s` the time from asking to the end of a rollout. Rates
+    and means are over all that ran; several samples of one question count as one in no denominator,
+    but the intervals resample clusters of questions.
     """
     decided = [(a, a.verdict) for a in answered if a.verdict is not None]
     ran = [a for a in answered if not a.is_failed]
@@ -41,7 +41,8 @@ def summary(answered: Sequence[Answered]) -> dict[str, Any]:
         "latency_s": _quantiles([a.rollout.latency for a in ran]),
         "stops": dict(Counter(a.rollout.stop.value for a in answered).most_common()),
         "unparsed": sum(not verdict.is_parsed for _, verdict in decided),
-        "undecided": len(answered) - len(decided),
+        "graded": len(decided),
+        "undecided": len(ran) - len(decided),
         "failed": len(answered) - len(ran),
         "necessity": _against_truth(ran),
     }

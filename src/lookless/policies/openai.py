@@ -259,13 +259,20 @@ class OpenAISession:
         seconds = time.monotonic() - began
         try:
             choice = completion.choices[0]
-            said, reason = choice.message.content, choice.finish_reason
+            said, reason = choice.message, choice.finish_reason
+            text = _text_of(said)
         except (AttributeError, LookupError, TypeError):  # the client does not check what it gets
             got = " ".join(str(completion).split())
             return Failed(
                 f"{policy.server}: must answer with a chat completion, got {got}"[:_SAID_CHARS]
             )
-        text = said if isinstance(said, str) else ""
+        if text is None:
+            got = " ".join(repr(said).split())
+            return Failed(
+                f"{policy.server}: must answer with a text (and leave tool calls in it), got {got}"[
+                    :_SAID_CHARS
+                ]
+            )
         is_ended = reason != "length"
         ids = policy.chat.encode(text)
         known = getattr(choice, "token_ids", None)
@@ -286,6 +293,21 @@ class OpenAISession:
             count if type(count) is int and 0 <= count < _MOST_TOKENS else None,
             seconds,
         )
+
+
+def _text_of(message: Any) -> str | None:
+    """Return what a message says: a text, or its parts' texts together; None if it is none.
+
+    Nothing at all is the empty text, unless the server has made a tool call of what was said.
+    """
+    said = message.content
+    if said is None:
+        return None if getattr(message, "tool_calls", None) else ""
+    if not isinstance(said, list):
+        return said if isinstance(said, str) else None
+    parts = [part.get("text") if isinstance(part, dict) else None for part in said]
+    texts = [part for part in parts if isinstance(part, str)]
+    return "".join(texts) if len(texts) == len(parts) else None
 
 
 def _is_ids(value: object) -> TypeGuard[list[int]]:

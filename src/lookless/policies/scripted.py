@@ -1,7 +1,7 @@
 """A policy that plays a script: for tests, baselines and demonstrations."""
 
+import hashlib
 import json
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from string import ascii_uppercase
@@ -51,7 +51,7 @@ class ScriptedSession:
         return sampled
 
 
-def gold(chat: Dialect) -> Script:
+def gold(chat: Dialect, seed: int = 0) -> Script:
     """Return a script that knows the answer, for checking everything around a model.
 
     It looks first where it must and, if it may, where a look is known to be needed: at the evidence
@@ -74,8 +74,8 @@ def gold(chat: Dialect) -> Script:
     return script
 
 
-def chance(chat: Dialect) -> Script:
-    """Return a script that picks an option at random, always the same one of the same question.
+def chance(chat: Dialect, seed: int = 0) -> Script:
+    """Return a script that picks an option at random: by seed, question and sample.
 
     It never looks. Questions without options it leaves without an answer.
     """
@@ -84,11 +84,12 @@ def chance(chat: Dialect) -> Script:
         asked = prompt.question
         if not asked.options:
             return "I do not know."
-        letter = ascii_uppercase[zlib.crc32(asked.id.encode()) % len(asked.options)]
-        return f"\\boxed{{{letter}}}"
+        place = repr((seed, asked.id, prompt.sample)).encode()
+        drawn = int.from_bytes(hashlib.blake2b(place, digest_size=8).digest())
+        return f"\\boxed{{{ascii_uppercase[drawn % len(asked.options)]}}}"
 
     return script
 
 
-SCRIPTS: dict[str, Callable[[Dialect], Script]] = {"gold": gold, "chance": chance}
-"""Scripts by the names that the command line knows."""
+SCRIPTS: dict[str, Callable[[Dialect, int], Script]] = {"gold": gold, "chance": chance}
+"""Scripts by the names that the command line knows, given a dialect and a seed."""

@@ -91,7 +91,7 @@ def modes_tables(results: Record) -> list[Table]:
             percent(row["look_rate"]),
             number(row["looks_per_sample"]),
             str(row["unparsed"]),
-            str(row["undecided"] - row["failed"]),
+            str(row["undecided"]),
             str(row["failed"]),
             number(row["necessity"] and row["necessity"]["mcc"]),
         )
@@ -117,7 +117,8 @@ def metrics_table(modes: Record) -> Table:
     for name in dict.fromkeys(name for metrics in values.values() for name in metrics):
         found = [metrics.get(name) for metrics in values.values()]
         count = next(metric["n"] for metric in found if metric)
-        made.add_row(escape(name), *(percent(m["value"] if m else None) for m in found), str(count))
+        shown = escape(name) or "(none)"
+        made.add_row(shown, *(percent(m["value"] if m else None) for m in found), str(count))
     return made
 
 
@@ -153,7 +154,10 @@ def looking_facts(results: Record) -> list[tuple[str, str]]:
     rows |= {f"need by {name}": row for name, row in decision["estimated"].items()}
     for name, row in rows.items():
         left_open = f", {row['abstained']} open" if row.get("abstained") else ""
-        numbers = " ".join(f"{key} {number(row[key])}" for key in ("precision", "recall", "mcc"))
+        numbers = " ".join(
+            f"{key} {number(row[key] if row['n'] else None)}"
+            for key in ("precision", "recall", "mcc")
+        )
         rate = f"base rate {percent(row['base_rate'])}"
         facts.append((f"decision, {name}", f"{numbers}, {rate}, n {row['n']}{left_open}"))
     for mode, row in looking["coverage"].items():
@@ -195,6 +199,11 @@ def comparisons_table(title: str, rows: Sequence[tuple[str, Record]]) -> Table:
         "looks\nsaved %",
     )
     made = table(escape(title), "", columns)
+    counts = sorted({row["n"] for _, row in rows})
+    made.caption = f"{' to '.join(map(str, dict.fromkeys((counts[0], counts[-1]))))} questions"
+    left_out = max(row["left_out"] for _, row in rows)
+    if left_out:
+        made.caption += f"; up to {left_out} more have a grade on one side only"
     for name, row in rows:
         made.add_row(
             escape(name),

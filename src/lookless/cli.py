@@ -3,9 +3,10 @@
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import typer
@@ -22,7 +23,8 @@ from rich.progress import (
 from rich.table import Column
 
 from lookless import __version__
-from lookless.errors import ConfigError, LooklessError, StoppedError, wrong_setting
+from lookless.errors import ConfigError, LooklessError, StoppedError
+from lookless.settings import override, read_toml, validated
 
 app = typer.Typer(
     add_completion=False,
@@ -88,7 +90,7 @@ def demo(
     from lookless.demo import COMPARED, DemoConfig, run_demo
     from lookless.report.html import write_report
 
-    settings = read_toml(config)
+    settings = {} if config is None else read_toml("config", config)
     if seed is not None:
         settings["seed"] = seed
     if compare:
@@ -112,6 +114,80 @@ def print_demo(results: dict[str, Any]) -> None:
     )
 
 
+ENGINE = typer.Option(help="What runs a checkpoint: hf (transformers) or vllm.")
+DTYPE = typer.Option(
+    help="Of its weights: float32 or bfloat16. Without: bfloat16 on a GPU, else float32."
+)
+MAX_PIXELS = typer.Option(min=1, help="Of what it is shown of an image.")
+LOCAL = typer.Option(
+    "--local",
+    metavar="NAME=VALUE",
+    help="More of how a checkpoint is run, such as vllm.memory=0.5, vllm.gpus=2, pixels.max_tiles=4"
+    " or workers.count=8 (Ray); can be repeated.",
+)
+RECIPE = typer.Argument(help="TOML file, or a folder with recipe.toml; see docs/recipes.md.")
+SET = typer.Option(
+    "--set", metavar="NAME=VALUE", help="Another value of a setting; can be repeated."
+)
+IMAGES = Path("~/.cache/lookless/images")
+
+
+@app.command(
+    epilog="Examples:  \n`lookless sft recipes/tiny --out runs/sft`  \n"
+    "`lookless sft recipes/lora-3b --set sft.lr=1e-5 --out runs/sft-3b`  \n"
+    "`torchrun --nproc-per-node 8 -m lookless sft recipes/paper --out runs/sft-7b`"
+)
+def sft(
+    recipe: Annotated[Path, RECIPE],
+    out: Annotated[Path, typer.Option(help="New folder for metrics and checkpoint.")],
+    settings: Annotated[list[str] | None, SET] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue an interrupted run in OUT.")
+    ] = False,
+) -> None:
+    """Fine-tune a model on demonstrations, with and without looks."""
+    train("sft", recipe, out, settings, resume=resume)
+
+
+@app.command(
+    epilog="Examples:  \n"
+    "`lookless rl recipes/tiny --set model=runs/sft/checkpoint --out runs/rl`  \n"
+    "`torchrun --nproc-per-node 8 -m lookless rl recipes/paper "
+    "--set model=runs/sft-7b/checkpoint --out runs/rl-7b`"
+)
+def rl(
+    recipe: Annotated[Path, RECIPE],
+    out: Annotated[Path, typer.Option(help="New folder for metrics, rollouts and checkpoint.")],
+    settings: Annotated[list[str] | None, SET] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue an interrupted run in OUT.")
+    ] = False,
+) -> None:
+    """Train a model by rollout-guided RL to look only where it pays."""
+    train("rl", recipe, out, settings, resume=resume)
+
+
+def train(
+    stage: Literal["sft", "rl"],
+    recipe: Path,
+    out: Path,
+    settings: list[str] | None,
+    *,
+    resume: bool,
+) -> None:
+    """Run a stage of a recipe; of several processes the first one prints."""
+    from lookless.recipe import read_recipe
+    from lookless.train import run_stage
+    from lookless.training.ranks import Ranks
+
+    read = read_recipe(recipe, settings or ())
+    ranks = Ranks.join()
+    checkpoint = run_stage(stage, read, out, ranks, bar, IMAGES.expanduser(), resume=resume)
+    if ranks.is_first:
+        console.print(f"checkpoint: {checkpoint}", markup=False, soft_wrap=True)
+    ranks.leave()
+
+
 @app.command(
     epilog="Examples:  \n`lookless lookworld --out samples --count 12`  \n"
     "`lookless lookworld --split shifted --count 600 --size 4096 --out shifted-4k`"
@@ -129,24 +205,43 @@ def lookworld(
     photos: Annotated[
         Path | None, typer.Option(help="Folder of photographs for the backgrounds.")
     ] = None,
+    demonstrate: Annotated[
+        bool,
+        typer.Option("--demonstrations", help="Also write demonstrations.jsonl, for SFT."),
+    ] = False,
+    skip: Annotated[
+        int, typer.Option(min=0, help="Scenes left out first, such as those of another export.")
+    ] = 0,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue an interrupted export in OUT.")
     ] = False,
 ) -> None:
     """Export questions of LookWorld with their images, and a sheet of samples to look at."""
+    from lookless.demonstrations import write_demonstrations
     from lookless.lookworld.dataset import Split, export, questions
     from lookless.lookworld.sheet import draw_sheet
+    from lookless.lookworld.trajectories import demonstrations
     from lookless.runs import open_run
 
     if split not in list(Split):
         raise ConfigError(f"split must be one of {', '.join(Split)}, got {split!r}")
     backgrounds = photo_names(photos) if photos else None
-    settings = {"split": split, "count": count, "size": size, "seed": seed, "photos": photos}
+    settings = {
+        "split": split,
+        "count": count,
+        "size": size,
+        "seed": seed,
+        "photos": photos,
+        "demonstrations": demonstrate,
+        "skip": skip,
+    }
     open_run(out, settings, resume=resume)
-    worlds = list(questions(Split(split), count, seed, backgrounds=backgrounds))
+    worlds = list(questions(Split(split), count, seed, skip, backgrounds))
     with bar("LookWorld", len(worlds)) as step:
         done = iter(range(1, len(worlds) + 1))
         asked = export(out, worlds, size, photos, progress=lambda: step(next(done), ""))
+    if demonstrate:
+        write_demonstrations(out / "demonstrations.jsonl", demonstrations(worlds, asked, seed))
     draw_sheet(asked[:12]).save(out / "sheet.png")
     console.print(
         f"{len(asked)} questions: {out / 'questions.jsonl'}, sample sheet: {out / 'sheet.png'}",
@@ -176,24 +271,27 @@ def photo_names(folder: Path) -> tuple[str, ...]:
 def ask(
     image: Annotated[Path, typer.Argument(help="Image file.")],
     question: Annotated[str, typer.Argument(help="What to ask about it.")],
-    checkpoint: Annotated[Path, typer.Option(help="Checkpoint folder.")] = Path(
-        "runs/demo/rgrl/checkpoint"
-    ),
+    checkpoint: Annotated[
+        str, typer.Option(help="Checkpoint folder, or OWNER/NAME on the hub.")
+    ] = "runs/demo/rgrl/checkpoint",
     mode: Annotated[
         str, typer.Option(help="adaptive, forced, prohibited or toolfree.")
     ] = "adaptive",
     max_looks: Annotated[int, typer.Option(min=0, help="Looks that are executed at most.")] = 3,
+    engine: Annotated[str, ENGINE] = "hf",
+    dtype: Annotated[str | None, DTYPE] = None,
+    max_pixels: Annotated[int | None, MAX_PIXELS] = None,
+    local: Annotated[list[str] | None, LOCAL] = None,
     save_overlay: Annotated[
         Path | None, typer.Option(help="Write the image with the boxes drawn.")
     ] = None,
 ) -> None:
     """Answer a question about an image, and show what was looked at."""
     from lookless.episode import LookOutcome, Mode, Question
+    from lookless.evaluation.model import Local, open_model
     from lookless.images import SourceCache
-    from lookless.policies.hf import HfPolicy
     from lookless.report.overlay import draw_looks
-    from lookless.rollout import Limits, rollout
-    from lookless.vlm import load_vlm
+    from lookless.rollout import rollout
 
     if not question.strip():
         raise ConfigError("question must say something, got an empty text")
@@ -210,9 +308,15 @@ def ask(
         )
     sources = SourceCache()
     sources.get(image)
-    policy = HfPolicy(load_vlm(checkpoint), temperature=0)
-    asked = Question("ask", image, question, "")
-    (done,) = rollout(policy, [(asked, Mode(mode))], sources, Limits(max_looks=max_looks))
+    run = validated(Local, local_settings(engine, dtype, max_pixels, local))
+    with closing(
+        open_model(
+            checkpoint, 0.0, local=run, limits=lambda usual: replace(usual, max_looks=max_looks)
+        )
+    ) as model:
+        asked = Question("ask", image, question, "")
+        limits = replace(model.limits, max_looks=max_looks)
+        (done,) = rollout(model.policy(0), [(asked, Mode(mode))], sources, limits)
     for turn in done.turns[1:]:
         console.print(f"[bold]{turn.role}[/bold]", end=" ")
         console.print(turn.text.strip(), markup=False)
@@ -268,6 +372,10 @@ def evaluate_command(
     samples: Annotated[int, typer.Option(min=1, help="Answers to each question (Avg@k).")] = 1,
     temperature: Annotated[float, typer.Option(min=0, help="0 is greedy.")] = 0.0,
     seed: Annotated[int, typer.Option(min=0, help="Of the sampling.")] = 0,
+    engine: Annotated[str, ENGINE] = "hf",
+    dtype: Annotated[str | None, DTYPE] = None,
+    max_pixels: Annotated[int | None, MAX_PIXELS] = None,
+    local: Annotated[list[str] | None, LOCAL] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many.")] = None,
     ids: Annotated[str, typer.Option(help="Only these ids; with commas.")] = "",
     categories: Annotated[str, typer.Option(help="Only these categories; with commas.")] = "",
@@ -314,9 +422,9 @@ def evaluate_command(
         str | None, typer.Option(help="http(s)://.../v1 of a server that grades (JUDGE_API_KEY).")
     ] = None,
     judge_model: Annotated[str | None, typer.Option(help="Its model's name.")] = None,
-    cache: Annotated[Path, typer.Option(help="Folder for images that come inside tables.")] = Path(
-        "~/.cache/lookless/images"
-    ),
+    cache: Annotated[
+        Path, typer.Option(help="Folder for images that come inside tables.")
+    ] = IMAGES,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue an interrupted run in OUT.")
     ] = False,
@@ -340,6 +448,7 @@ def evaluate_command(
         "samples": samples,
         "temperature": temperature,
         "seed": seed,
+        "local": local_settings(engine, dtype, max_pixels, local),
         "limit": limit,
         "ids": listed(ids),
         "categories": listed(categories),
@@ -366,6 +475,20 @@ def evaluate_command(
     print_evaluation(results)
     console.print(f"report: {write_report(out)}", markup=False, soft_wrap=True)
     console.print(f"results: {out / RESULTS}", markup=False, soft_wrap=True)
+
+
+def local_settings(
+    engine: str, dtype: str | None, max_pixels: int | None, more: list[str] | None
+) -> dict[str, Any]:
+    """Return how a checkpoint is run, as settings."""
+    settings: dict[str, Any] = {"engine": engine}
+    if dtype is not None:
+        settings["dtype"] = dtype
+    if max_pixels is not None:
+        settings["pixels"] = {"max_pixels": max_pixels}
+    for text in more or ():
+        override(settings, text)
+    return settings
 
 
 def server_key(address: str, variable: str | None) -> str | None:
@@ -545,30 +668,6 @@ def train_base_command(
 
     train_base(out, bar, seed, resume=resume)
     console.print(f"base weights: {out / 'base'}", markup=False, soft_wrap=True)
-
-
-def read_toml(file: Path | None) -> dict[str, Any]:
-    """Return the settings in a TOML file, none without a file."""
-    import tomllib
-
-    if file is None:
-        return {}
-    try:
-        return tomllib.loads(file.read_text())
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"config must be a readable TOML file, got {str(file)!r}: {error}"
-        ) from None
-
-
-def validated(model: type[Any], settings: dict[str, Any]) -> Any:
-    """Return a config object, or raise one line that names the first wrong setting."""
-    from pydantic import ValidationError
-
-    try:
-        return model(**settings)
-    except ValidationError as error:
-        raise wrong_setting(model, error) from None
 
 
 def main() -> None:

@@ -1,7 +1,6 @@
 """The whole method in one run: SFT from the base, RL, and evaluation on held-out questions."""
 
 import json
-import random
 import resource
 import time
 from collections.abc import Sequence
@@ -10,30 +9,27 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
-from torch.utils.tensorboard import SummaryWriter
 
+from lookless.demonstrations import Played
 from lookless.episode import Mode, Question
 from lookless.errors import RunError
 from lookless.evaluation.evaluate import evaluate
 from lookless.evaluation.protocol import protocol_hash
 from lookless.evaluation.records import answered_record
 from lookless.evaluation.summary import summary
-from lookless.grading.exact import boxed_exact
+from lookless.grading.exact import boxed_exact, grade
 from lookless.images import SourceCache
 from lookless.lookworld.base import load_base
 from lookless.lookworld.dataset import Split, WorldQuestion, export, questions
-from lookless.lookworld.trajectories import Mixture, demonstrate
+from lookless.lookworld.trajectories import Mixture, demonstrations
 from lookless.policies.hf import HfPolicy
-from lookless.runs import Progress, append_jsonl, keep_rows, open_run, write_json
-from lookless.training.checkpoints import Checkpoints
+from lookless.runs import Progress, append_jsonl, open_run, write_json
 from lookless.training.collector import SameWeights
 from lookless.training.engine import Engine, EngineConfig
-from lookless.training.loop import steps_done
-from lookless.training.records import group_record
-from lookless.training.rl import rl
 from lookless.training.rl_config import RlConfig
-from lookless.training.scoring import ScoredGroup, reward_alone
-from lookless.training.sft import SftConfig, sft
+from lookless.training.scoring import reward_alone
+from lookless.training.sft import SftConfig
+from lookless.training.stages import CHECKPOINT, is_finished, rl_stage, sft_stage
 from lookless.vlm import VLM, load_vlm
 
 COMPARED: dict[str, str] = {
@@ -61,9 +57,6 @@ class DemoConfig(BaseModel):
     engine: EngineConfig = EngineConfig()
     compare: tuple[Literal["accuracy_reward", "pixel_reasoner", "deepeyes", "hdpo"], ...] = ()
     """Other rewards to train from the same SFT checkpoint, by their names in COMPARED."""
-
-
-PART = "reward/part/"
 
 
 @dataclass
@@ -94,13 +87,13 @@ def run_demo(
     sources = SourceCache()
     vlm = load_base()
     with clock("sft"):
-        sft_stage(vlm, out / "sft", data, sources, config, progress)
+        train_sft(vlm, out / "sft", data, sources, config, progress)
     trained = {"rgrl": config.rl} | {
         name: baseline(config.rl, COMPARED[name]) for name in config.compare
     }
     for name, recipe in trained.items():
         with clock(name):
-            rl_stage(
+            train_rl(
                 out / "sft",
                 out / name,
                 data.rl,
@@ -120,7 +113,7 @@ def run_demo(
         policies: dict[str, Any] = {}
         shifted: dict[str, Any] = {}
         for name, checkpoint, mode in plans:
-            folder = out / checkpoint / "checkpoint"
+            folder = out / checkpoint / CHECKPOINT
             policies[name] = eval_stage(
                 folder, out / "eval" / f"{name}.jsonl", data.test, mode, sources, config, progress
             )
@@ -231,35 +224,18 @@ def make_data(folder: Path, config: DemoConfig, progress: Progress) -> Data:
     return Data(sft_worlds, *parts)
 
 
-def sft_stage(
+def train_sft(
     vlm: VLM, folder: Path, data: Data, sources: SourceCache, config: DemoConfig, progress: Progress
 ) -> None:
     """Train the base on demonstrations, unless `folder` holds the checkpoint already."""
-    if (folder / "checkpoint" / "config.json").exists():
+    if is_finished(folder):
         return
-    folder.mkdir(exist_ok=True)
-    checkpoints = Checkpoints(folder / "checkpoints")
-    done = steps_done(checkpoints)
-    keep_rows(folder / "metrics.jsonl", lambda row: row["step"] <= done)
-    shown = demonstrate(vlm.chat, data.sft_worlds, data.sft, sources, config.seed, config.mixture)
-    images = [sources.get(question.image) for question in data.sft]
-    with (
-        progress("SFT", config.sft.steps(len(shown))) as step,
-        SummaryWriter(folder / "tensorboard", purge_step=done + 1) as board,
-    ):
-
-        def log(metrics: dict[str, float]) -> None:
-            append_jsonl(folder / "metrics.jsonl", metrics)
-            write_scalars(board, metrics)
-            step(int(metrics["step"]), f"loss {metrics['loss']:.3f}")
-
-        engine = Engine(vlm, config.engine)
-        sft(engine, [r for _, r in shown], images, config.sft, config.seed, checkpoints, log)
-    engine.export(folder / "checkpoint")
-    checkpoints.remove()
+    shown = demonstrations(data.sft_worlds, data.sft, config.seed, config.mixture)
+    played = Played(vlm.chat, shown, sources, config.sft.max_context)
+    sft_stage(folder, Engine(vlm, config.engine), played, config.sft, config.seed, progress)
 
 
-def rl_stage(
+def train_rl(
     start: Path,
     folder: Path,
     queries: Sequence[Question],
@@ -269,53 +245,12 @@ def rl_stage(
     seed: int,
     progress: Progress,
 ) -> None:
-    """Train the SFT checkpoint by RL, from where `folder` was left."""
-    if (folder / "checkpoint" / "config.json").exists():
+    """Train the SFT checkpoint by RL, unless `folder` holds the checkpoint already."""
+    if is_finished(folder):
         return
-    folder.mkdir(exist_ok=True)
-    vlm = load_vlm(start / "checkpoint")
-    metrics_file, rollouts_file = folder / "metrics.jsonl", folder / "rollouts.jsonl"
-    checkpoints = Checkpoints(folder / "checkpoints")
-    resumed_at = steps_done(checkpoints)
-    for file in (metrics_file, rollouts_file):
-        keep_rows(file, lambda row: row["step"] <= resumed_at)
-    with (
-        progress(f"RL, {config.reward} reward", config.steps) as step,
-        SummaryWriter(folder / "tensorboard", purge_step=resumed_at + 1) as board,
-    ):
-
-        def log(metrics: dict[str, Any], groups: list[ScoredGroup]) -> None:
-            append_jsonl(metrics_file, metrics)
-            write_scalars(board, metrics)
-            for one in random.Random(metrics["step"]).sample(groups, min(2, len(groups))):
-                append_jsonl(rollouts_file, {"step": metrics["step"]} | group_record(one))
-            shown = {
-                "acc": metrics.get("accuracy/adaptive"),
-                "look": metrics.get("look_rate/adaptive"),
-                "needed": metrics.get("look_rate/adaptive/needed"),
-                "not": metrics.get("look_rate/adaptive/not_needed"),
-                "reward": metrics.get("reward/adaptive"),
-            } | {
-                name.removeprefix(PART): metrics[name]
-                for name in metrics
-                if name.startswith(PART) and metrics[name]
-            }
-            step(
-                metrics["step"], " ".join(f"{k} {v:.2f}" for k, v in shown.items() if v is not None)
-            )
-
-        engine = Engine(vlm, settings, with_reference=config.kl_weight > 0)
-        collector = SameWeights(engine, sources, config.limits, config.temperature)
-        rl(engine, collector, queries, sources, config, seed, checkpoints, log)
-    engine.export(folder / "checkpoint")
-    checkpoints.remove()
-
-
-def write_scalars(board: SummaryWriter, metrics: dict[str, Any]) -> None:
-    """Write a step's metrics for TensorBoard, next to metrics.jsonl."""
-    for name, value in metrics.items():
-        if name not in ("step", "steps"):
-            board.add_scalar(name, value, int(metrics["step"]))
+    engine = Engine(load_vlm(start / CHECKPOINT), settings, with_reference=config.kl_weight > 0)
+    collector = SameWeights(engine, sources, config.limits, config.temperature)
+    rl_stage(folder, engine, collector, queries, sources, config, seed, progress, grade)
 
 
 def baseline(config: RlConfig, reward: str) -> RlConfig:

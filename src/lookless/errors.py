@@ -38,6 +38,10 @@ class CheckpointError(LooklessError):
     """A checkpoint folder is missing, incomplete, or of an unknown model family."""
 
 
+class AlarmError(LooklessError):
+    """Training went wrong in a way that was said to end it; what was done is saved."""
+
+
 class StoppedError(Exception):
     """Training was asked to stop between two steps; its checkpoint is on disk."""
 

@@ -41,7 +41,7 @@ def test_a_server_is_asked_with_one_connection_and_a_seed_each(server: Server) -
     ("spec", "said"),
     [
         ("scripted:", "script must be one of gold, chance, got ''"),
-        ("nowhere", r"model must be a checkpoint folder, http\(s\)://.../v1, or scripted:NAME"),
+        ("nowhere", r"model must be a checkpoint folder .*OWNER/NAME on the hub, http\(s\)"),
         ("ftp://host/v1", "model must be a checkpoint folder"),
         ("http://", r"base_url must be like http://host:8000/v1"),
     ],

@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 
 from evaluation.asked import Interrupted, Watched, evaluated, lines, untimed, world
-from lookless.cli import validated
 from lookless.errors import ConfigError, DataError, LooklessError, PolicyError, RunError
 from lookless.evaluation.config import EvalConfig
 from lookless.evaluation.run import Keys, run_eval
 from lookless.runs import read_config
+from lookless.settings import validated
 from served import Body, Reply, Server, said, wrong
 
 MODES = ("toolfree", "never", "always", "adaptive", "oracle")

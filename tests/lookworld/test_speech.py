@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lookless.chat.toolcall import ToolCall, parse_tool_call
 from lookless.lookworld import speech
 from lookless.lookworld.dataset import Split, questions
 from lookless.lookworld.questions import Box
@@ -35,11 +34,6 @@ def test_spoken_box_is_a_valid_box_in_steps(box: Box) -> None:
     if box[2] - box[0] > step and box[3] - box[1] > step:
         spoken = [v / 1000 for v in (left, top, right, bottom)]
         assert spoken == pytest.approx(box, abs=step / 2 + 1e-9)
-
-
-def test_spoken_call_is_parsed_back() -> None:
-    call = parse_tool_call(speech.call((0.1, 0.2, 0.3, 0.4), 2))
-    assert call == ToolCall("zoom_in", {"bbox_2d": [100, 200, 300, 400], "image": 2})
 
 
 @given(st.floats(0, 1000))

@@ -1,9 +1,10 @@
 import pytest
 
 from lookless.chat.chatml import ChatML
+from lookless.chat.toolcall import written_call
 from lookless.lookworld.dataset import Split, questions
 from lookless.lookworld.scene import COLOURS, VALUES
-from lookless.lookworld.speech import SIZES, STEP, call
+from lookless.lookworld.speech import SIZES, STEP
 from lookless.lookworld.tokenizer import CONTROL, PHRASES, SPECIAL, VOCAB_SIZE, train_tokenizer
 
 
@@ -37,7 +38,10 @@ def test_every_colour_and_value_is_one_token_after_a_space(chat: ChatML) -> None
 
 
 def test_call_is_as_short_as_promised(chat: ChatML) -> None:
-    assert len(chat.encode(call((0.1, 0.2, 0.3, 0.4), 0))) == 15
+    assert (
+        len(chat.encode(written_call("zoom_in", {"bbox_2d": [100, 200, 300, 400], "image": 0})))
+        == 15
+    )
 
 
 def test_shifted_questions_cost_no_more_tokens_a_word(chat: ChatML) -> None:

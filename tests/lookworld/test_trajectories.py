@@ -5,15 +5,33 @@ import numpy as np
 import pytest
 
 from lookless.chat.chatml import ChatML
+from lookless.demonstrations import Played
 from lookless.episode import LookOutcome, Mode, Question, Rollout, StopReason
 from lookless.grading import grade
 from lookless.images import SourceCache
 from lookless.lookworld.dataset import Split, WorldQuestion, questions, to_question
 from lookless.lookworld.speech import NOT_THERE
-from lookless.lookworld.trajectories import Mixture, TrajectoryKind, demonstrate
+from lookless.lookworld.trajectories import (
+    Mixture,
+    TrajectoryKind,
+    demonstrations,
+    kind_of,
+)
 
 Shown = list[tuple[TrajectoryKind, Rollout]]
 COUNT = 600
+
+
+def demonstrate(
+    chat: ChatML,
+    worlds: list[WorldQuestion],
+    asked: list[Question],
+    seed: int,
+    mixture: Mixture | None = None,
+) -> Shown:
+    shown = demonstrations(worlds, asked, seed, mixture)
+    kinds = map(kind_of, shown)
+    return list(zip(kinds, Played(chat, shown, SourceCache()), strict=True))
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +44,7 @@ def asked(make_question: Callable[..., Question]) -> tuple[list[WorldQuestion], 
 
 @pytest.fixture(scope="module")
 def shown(chat: ChatML, asked: tuple[list[WorldQuestion], list[Question]]) -> Shown:
-    return demonstrate(chat, *asked, SourceCache(), seed=0)
+    return demonstrate(chat, *asked, seed=0)
 
 
 def test_modes_have_their_shares(shown: Shown) -> None:
@@ -45,7 +63,7 @@ def test_only_looks_at_details_take_a_second_one(
     chat: ChatML, asked: tuple[list[WorldQuestion], list[Question]], kind: TrajectoryKind
 ) -> None:
     mixture = replace(Mixture(1.0, 0.0, corrected=0.0, closer=0.0), **{kind.value: 0.5})
-    shown = demonstrate(chat, *asked, SourceCache(), 0, mixture)
+    shown = demonstrate(chat, *asked, 0, mixture)
     second: dict[bool, list[bool]] = {True: [], False: []}
     for world, (shown_kind, _) in zip(asked[0], shown, strict=True):
         second[world.question.kind == "overview"].append(shown_kind is kind)
@@ -67,7 +85,7 @@ def test_looking_does_not_depend_on_necessity(
     looked: dict[bool, list[bool]] = {True: [], False: []}
     for seed in (0, 1):
         mixture = Mixture(forced=0.0, prohibited=0.0, look=0.5)
-        shown = demonstrate(chat, *asked, SourceCache(), seed, mixture)
+        shown = demonstrate(chat, *asked, seed, mixture)
         for question, (_, r) in zip(asked[1], shown, strict=True):
             looked[bool(question.needs_look)].append(r.is_used)
     assert abs(np.mean(looked[True]) - np.mean(looked[False])) < 0.08
@@ -100,7 +118,7 @@ def test_thought_says_nothing_of_what_follows(
     worlds, questions_ = asked[0][:40], asked[1][:40]
 
     def thoughts(mixture: Mixture) -> list[str]:
-        shown = demonstrate(chat, worlds, questions_, SourceCache(), 0, mixture)
+        shown = demonstrate(chat, worlds, questions_, 0, mixture)
         return [r.turns[1].text.split("</think>")[0] for _, r in shown]
 
     assert thoughts(Mixture(1.0, 0.0)) == thoughts(Mixture(0.0, 1.0))
@@ -147,7 +165,7 @@ def test_seed_decides_the_trajectories(
     chat: ChatML, asked: tuple[list[WorldQuestion], list[Question]]
 ) -> None:
     def some(seed: int) -> list[Rollout]:
-        played = demonstrate(chat, asked[0][:30], asked[1][:30], SourceCache(), seed)
+        played = demonstrate(chat, asked[0][:30], asked[1][:30], seed)
         return [replace(r, seconds=0.0, latency=0.0) for _, r in played]
 
     assert some(0) == some(0)

@@ -3,6 +3,7 @@ from collections.abc import Callable
 
 from lookless.chat.chatml import ChatML
 from lookless.episode import TRAINED_MODES, Question
+from lookless.grading import grade
 from lookless.images import SourceCache
 from lookless.necessity import NecessityPool, necessity_grades
 from lookless.policies.scripted import ScriptedPolicy
@@ -19,7 +20,7 @@ def test_group_record_has_a_row_for_each_rollout(
     question = make_question()
     policy = ScriptedPolicy(chat, lambda prompt, turn: r"\boxed{K7}")
     rollouts = rollout(policy, [(question, mode) for mode in TRAINED_MODES], sources)
-    [group] = grouped([question], rollouts, 3)
+    [group] = grouped([question], rollouts, 3, grade)
     config = RlConfig(forced=1, prohibited=1, adaptive=1)
     pool = NecessityPool()
     pool.add(question.id, *necessity_grades(group))

@@ -1,5 +1,6 @@
 import copy
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,12 +13,14 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from lookless.episode import Group, Mode, Question, Rollout, StopReason
+from lookless.grading import grade
 from lookless.images import SourceCache
 from lookless.necessity import Necessity, NecessityPool, necessity_grades, strict
 from lookless.policies.hf import HfPolicy
 from lookless.rewards import REWARDS
 from lookless.rollout import Limits, rollout
-from lookless.training import scoring as module
+from lookless.training import scoring
+from lookless.training.alarms import Alarm, Alarms
 from lookless.training.checkpoints import Checkpoints
 from lookless.training.collector import SameWeights
 from lookless.training.decision import arm_logprobs, decision_index
@@ -25,7 +28,7 @@ from lookless.training.engine import Engine, EngineConfig
 from lookless.training.replay import features_of, replay
 from lookless.training.rl import Learner, queries_of_step, rl, spare_rollout
 from lookless.training.rl_config import RlConfig
-from lookless.training.scoring import ScoredGroup, grouped, look_price, with_decisions
+from lookless.training.scoring import Grade, ScoredGroup, grouped, look_price, with_decisions
 from lookless.vlm import VLM
 
 MakeQuestion = Callable[..., Question]
@@ -49,19 +52,24 @@ def asked(make_question: MakeQuestion) -> list[Question]:
     return [make_question(name) for name in ("a", "b", "c")]
 
 
-@pytest.fixture
-def by_parity(monkeypatch: pytest.MonkeyPatch) -> None:
+def by_parity(question: Question, r: Rollout) -> float:
     """Grade by a whim, since an untrained model is never right."""
-    monkeypatch.setattr(module, "grade", lambda question, r: float(sum(r.token_ids) % 2))
+    return float(sum(r.token_ids) % 2)
 
 
 def run(
-    vlm: VLM, asked: Sequence[Question], config: RlConfig, folder: Path, stop_after: int = 99
+    vlm: VLM,
+    asked: Sequence[Question],
+    config: RlConfig,
+    folder: Path,
+    stop_after: int = 99,
+    grade: Grade = by_parity,
+    alarms: Alarms | None = None,
 ) -> list[dict[str, Any]]:
     """Train, and be interrupted after a step."""
     rows: list[dict[str, Any]] = []
 
-    def log(metrics: dict[str, Any], groups: list[ScoredGroup]) -> None:
+    def log(metrics: dict[str, Any], groups: list[ScoredGroup], said: list[Alarm]) -> None:
         rows.append(metrics)
         if metrics["step"] == stop_after:
             raise InterruptedRunError
@@ -70,7 +78,7 @@ def run(
     sources = SourceCache()
     collector = SameWeights(engine, sources, config.limits, config.temperature)
     try:
-        rl(engine, collector, asked, sources, config, 0, Checkpoints(folder), log)
+        rl(engine, collector, asked, sources, config, 0, Checkpoints(folder), log, grade, alarms)
     except InterruptedRunError:
         assert stop_after <= config.steps
     return rows
@@ -84,7 +92,6 @@ def stable(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{k: v for k, v in row.items() if not k.startswith("time/")} for row in rows]
 
 
-@pytest.mark.usefixtures("by_parity")
 @pytest.mark.parametrize("stop_after", [3, 4])
 def test_resumed_training_equals_uninterrupted_training(
     vlm: VLM, asked: list[Question], tmp_path: Path, stop_after: int
@@ -105,7 +112,6 @@ def test_resumed_training_equals_uninterrupted_training(
     assert progress[0]["grown"]
 
 
-@pytest.mark.usefixtures("by_parity")
 def test_training_changes_language_but_not_frozen_vision(
     own_vlm: VLM, asked: list[Question], tmp_path: Path
 ) -> None:
@@ -126,7 +132,7 @@ def test_batch_without_signal_leaves_the_weights_unchanged(
 ) -> None:
     before = copy.deepcopy(own_vlm.model.state_dict())
     config = TINY.model_copy(update={"steps": 2, "kl_weight": 0.0})
-    rows = run(own_vlm, asked, config, tmp_path / "run")  # nothing is ever right
+    rows = run(own_vlm, asked, config, tmp_path / "run", grade=grade)  # nothing is ever right
     for row in rows:
         assert row["accuracy/adaptive"] == 0
         assert row["loss/used_rollouts"] == row["loss/policy"] == row["loss/grad_norm"] == 0
@@ -135,7 +141,6 @@ def test_batch_without_signal_leaves_the_weights_unchanged(
         assert torch.equal(weight, before[name])
 
 
-@pytest.mark.usefixtures("by_parity")
 def test_kl_holds_the_policy_at_the_reference_kept_from_the_start(
     vlm: VLM, asked: list[Question], tmp_path: Path
 ) -> None:
@@ -226,6 +231,24 @@ def test_size_of_micro_batches_does_not_change_the_update(vlm: VLM, asked: list[
         assert stats == pytest.approx(results[0], rel=1e-3, abs=1e-5)
 
 
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_sampler_that_is_not_the_trained_model_is_measured(
+    vlm: VLM, asked: list[Question], epochs: int
+) -> None:
+    config = TINY.model_copy(update={"kl_weight": 0.0, "epochs": epochs})
+    own = copy_of(vlm)
+    [one] = scored(own, asked[:1], (1.0, -1.0))
+    off = [
+        replace(r, logprobs=tuple(v - 0.1 * is_sampled for v, is_sampled in
+                                  zip(r.logprobs, r.is_sampled, strict=True)))
+        for r in one.group.rollouts
+    ]  # fmt: skip
+    other = replace(one, group=replace(one.group, rollouts=tuple(off)))
+    for group, expected in ((one, 0.0), (other, math.exp(0.1) - 1.0 - 0.1)):
+        stats = learner_of(copy_of(vlm), asked[0], config).update([group], config.lr)
+        assert stats["loss/sampler_kl"] == pytest.approx(expected, rel=1e-3, abs=1e-6)
+
+
 def test_rollouts_without_an_advantage_do_not_count(vlm: VLM, asked: list[Question]) -> None:
     config = TINY.model_copy(update={"kl_weight": 0.0})
     stats = updated(vlm, asked[:1], (None, 0.0, 1.0), config)
@@ -275,7 +298,7 @@ def test_rollouts_are_grouped_by_query(make_question: MakeQuestion, say: Say) ->
     right, wrong = (say(rf"\boxed{{{a}}}") for a in ("K7", "K8"))
     fault = replace(right, stop=StopReason.FAULT)
     a, b = make_question("a"), make_question("b")
-    groups = grouped([a, b], [right, wrong, fault, right], 2)
+    groups = grouped([a, b], [right, wrong, fault, right], 2, grade)
     assert [g.question for g in groups] == [a, b]
     assert [g.grades for g in groups] == [(1.0, 0.0), (None, 1.0)]
 
@@ -288,13 +311,13 @@ def group_of(make_question: MakeQuestion, say: Say) -> Group:
     for mode, answer, looks in plans:
         texts = (LOOK,) * looks + (rf"\boxed{{{answer}}}",)
         rollouts.append(say(*texts, mode=mode))
-    [group] = grouped([make_question()], rollouts, len(rollouts))
+    [group] = grouped([make_question()], rollouts, len(rollouts), grade)
     return group
 
 
 def score(group: Group, pool: NecessityPool, config: RlConfig) -> ScoredGroup:
     pool.add(group.question.id, *necessity_grades(group))
-    return module.score(group, pool, config)
+    return scoring.score(group, pool, config)
 
 
 def credited(groups: Sequence[ScoredGroup], config: RlConfig) -> list[ScoredGroup]:
@@ -338,7 +361,6 @@ def test_credit_by_the_mean_gain_favours_neither_arm_over_a_step(
     assert harmed.decisions[8:] == pytest.approx([-1.0, 1.0])
 
 
-@pytest.mark.usefixtures("by_parity")
 def test_more_epochs_learn_more_from_the_same_rollouts(
     vlm: VLM, asked: list[Question], tmp_path: Path
 ) -> None:

@@ -89,3 +89,53 @@ def test_faults_are_left_out_of_look_rates() -> None:
     fault = replace(EMPTY, stop=StopReason.FAULT)
     metrics = of_step([group_of(True, 2.5, [LOOKED, fault], None)])
     assert metrics["look_rate/adaptive"] == 1.0
+
+
+def test_look_that_changes_the_answer_is_told_from_an_idle_one() -> None:
+    may_not = [replace(EMPTY, mode=Mode.PROHIBITED, answer=a) for a in ("K7", "K8", "K8")]
+    fault = replace(may_not[0], stop=StopReason.FAULT)
+    looked = [replace(LOOKED, answer=a) for a in ("K7", "K8", "K8", None)]
+    unlooked = replace(EMPTY, answer="K9")
+    metrics = of_step([group_of(None, None, [*may_not, fault, fault, *looked, unlooked], 1.0)])
+    assert metrics["look/changed_answer"] == 0.5
+    # Where none has an answer without a look, having one is a change.
+    mute = replace(EMPTY, mode=Mode.PROHIBITED)
+    metrics = of_step([group_of(None, None, [mute, LOOKED, looked[0]], 1.0)])
+    assert metrics["look/changed_answer"] == 0.5
+
+
+@pytest.mark.parametrize(
+    "rollouts",
+    [[LOOKED], [EMPTY, replace(EMPTY, mode=Mode.PROHIBITED)], [replace(LOOKED, mode=Mode.FORCED)]],
+)
+def test_nothing_is_known_of_changes_without_looks_or_without_prohibited_rollouts(
+    rollouts: list[Rollout],
+) -> None:
+    assert "look/changed_answer" not in of_step([group_of(None, None, rollouts, 1.0)])
+
+
+def test_bad_calls_are_those_that_no_mode_would_execute() -> None:
+    good = (
+        LookOutcome.EXECUTED, LookOutcome.TOO_SMALL, LookOutcome.REPEATED, LookOutcome.TOO_MANY,
+        LookOutcome.REFUSED,
+    )  # fmt: skip
+    bad = [outcome for outcome in LookOutcome if outcome not in good]
+    called = replace(EMPTY, looks=tuple(Look(outcome) for outcome in (*good, *bad)))
+    refused = replace(EMPTY, mode=Mode.PROHIBITED, looks=(Look(LookOutcome.REFUSED),) * 2)
+    metrics = of_step([group_of(None, None, [called, refused], None)])
+    assert metrics["look/bad_calls"] == 7 / 14
+    assert "look/bad_calls" not in of_step([group_of(None, None, [EMPTY], None)])
+
+
+def test_look_rate_is_told_apart_by_gain() -> None:
+    one = group_of(None, None, [LOOKED, EMPTY], 1.0)
+
+    def gaining(look: float | None, no_look: float) -> ScoredGroup:
+        return replace(one, necessity=Necessity(None, look, no_look, 4, 4, None))
+
+    unused = replace(one, group=replace(one.group, rollouts=(EMPTY, EMPTY)))
+    nothing = replace(unused, necessity=Necessity(None, 0.5, 0.5, 4, 4, None))
+    metrics = of_step([gaining(1.0, 0.5), gaining(0.5, 1.0), gaining(None, 1.0), nothing])
+    assert metrics["look_rate/adaptive/gain"] == 0.5
+    assert metrics["look_rate/adaptive/no_gain"] == 0.25
+    assert not any("gain" in name for name in of_step([gaining(None, 1.0)]))

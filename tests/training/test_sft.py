@@ -8,32 +8,33 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from lookless.episode import Question, Rollout
-from lookless.images import Source, SourceCache
+from lookless.demonstrations import Played
+from lookless.episode import Question
+from lookless.images import SourceCache
 from lookless.lookworld.dataset import Split, questions, to_question
-from lookless.lookworld.trajectories import demonstrate
+from lookless.lookworld.trajectories import demonstrations
 from lookless.training.checkpoints import Checkpoints
 from lookless.training.engine import Engine, EngineConfig
 from lookless.training.sft import SftConfig, sft
 from lookless.vlm import VLM
 
-Shown = tuple[list[Rollout], list[Source]]
-
 
 @pytest.fixture(scope="module")
-def shown(vlm: VLM, make_question: Callable[..., Question]) -> Shown:
+def shown(vlm: VLM, make_question: Callable[..., Question]) -> Played:
     """Return 16 trajectories about one image."""
     worlds = list(questions(Split.TRAIN, 16))
     image = make_question("world", size=(1024, 1024)).image
     asked = [to_question(w, image, 1024) for w in worlds]
-    sources = SourceCache()
-    rollouts = [r for _, r in demonstrate(vlm.chat, worlds, asked, sources, 0)]
-    return rollouts, [sources.get(image)] * 16
+    return Played(vlm.chat, demonstrations(worlds, asked, 0), SourceCache())
+
+
+def first(count: int, shown: Played) -> Played:
+    return Played(shown.chat, shown.demonstrations[:count], shown.sources)
 
 
 def train(
     vlm: VLM,
-    shown: Shown,
+    shown: Played,
     config: SftConfig,
     seed: int = 0,
     settings: EngineConfig | None = None,
@@ -41,12 +42,13 @@ def train(
     rows: list[dict[str, float]] = []
     with TemporaryDirectory() as folder:
         engine = Engine(vlm, settings or EngineConfig())
-        sft(engine, *shown, config, seed, Checkpoints(Path(folder)), rows.append)
+        checkpoints = Checkpoints(Path(folder))
+        sft(engine, shown, shown.source, config, seed, checkpoints, rows.append)
     return rows
 
 
 @pytest.mark.slow
-def test_twenty_steps_lower_the_loss(own_vlm: VLM, shown: Shown) -> None:
+def test_twenty_steps_lower_the_loss(own_vlm: VLM, shown: Played) -> None:
     config = SftConfig(epochs=20, batch=16, lr=3e-3, warmup_steps=2)
     rows = train(own_vlm, shown, config)
     assert [row["step"] for row in rows] == list(range(1, 21))
@@ -57,10 +59,10 @@ def test_twenty_steps_lower_the_loss(own_vlm: VLM, shown: Shown) -> None:
     assert not own_vlm.model.training
 
 
-def test_seed_decides_the_order_and_so_the_weights(vlm: VLM, shown: Shown) -> None:
+def test_seed_decides_the_order_and_so_the_weights(vlm: VLM, shown: Played) -> None:
     def trained(seed: int) -> torch.Tensor:
         own = type(vlm)(copy.deepcopy(vlm.model), vlm.processor, vlm.chat)
-        train(own, (shown[0][:4], shown[1][:4]), SftConfig(epochs=1, batch=2), seed)
+        train(own, first(4, shown), SftConfig(epochs=1, batch=2), seed)
         weights: torch.Tensor = own.model.lm_head.weight.detach()
         return weights
 
@@ -69,17 +71,17 @@ def test_seed_decides_the_order_and_so_the_weights(vlm: VLM, shown: Shown) -> No
 
 
 @pytest.mark.parametrize("train_vision", [False, True])
-def test_vision_is_trained_only_if_asked(own_vlm: VLM, shown: Shown, train_vision: bool) -> None:
+def test_vision_is_trained_only_if_asked(own_vlm: VLM, shown: Played, train_vision: bool) -> None:
     before = own_vlm.model.model.visual.patch_embed.proj.weight.clone()
     settings = EngineConfig(train_vision=train_vision)
     config = SftConfig(epochs=1, batch=2)
-    train(own_vlm, (shown[0][:2], shown[1][:2]), config, settings=settings)
+    train(own_vlm, first(2, shown), config, settings=settings)
     after = own_vlm.model.model.visual.patch_embed.proj.weight
     assert torch.equal(before, after) is not train_vision
 
 
-def test_last_batch_of_an_epoch_may_be_smaller(own_vlm: VLM, shown: Shown) -> None:
-    rows = train(own_vlm, (shown[0][:3], shown[1][:3]), SftConfig(epochs=2, batch=2))
+def test_last_batch_of_an_epoch_may_be_smaller(own_vlm: VLM, shown: Played) -> None:
+    rows = train(own_vlm, first(3, shown), SftConfig(epochs=2, batch=2))
     assert [row["step"] for row in rows] == [1, 2, 3, 4]
 
 

@@ -17,13 +17,13 @@ from typing import Any
 import torch
 from PIL import Image, ImageDraw
 
+from lookless.demonstrations import Played
 from lookless.episode import Question, Rollout
 from lookless.images import SourceCache
 from lookless.lookworld.base import new_base
 from lookless.lookworld.dataset import Split, questions, to_question
-from lookless.lookworld.trajectories import demonstrate
+from lookless.lookworld.trajectories import demonstrations
 from lookless.policies.hf import HfPolicy
-from lookless.training import scoring
 from lookless.training.checkpoints import Checkpoints
 from lookless.training.collector import OwnWeights
 from lookless.training.engine import Engine, EngineConfig
@@ -31,7 +31,6 @@ from lookless.training.lora import LoraSettings
 from lookless.training.ranks import Ranks
 from lookless.training.rl import rl
 from lookless.training.rl_config import RlConfig
-from lookless.training.scoring import ScoredGroup
 from lookless.training.sft import SftConfig, sft
 
 RL = RlConfig(
@@ -72,22 +71,21 @@ def train(
     asked = [to_question(world, image, 1024) for world in worlds]
     checkpoints = Checkpoints(folder / "checkpoints", keep=9)
 
-    def log(metrics: dict[str, Any], groups: list[ScoredGroup] | None = None) -> None:
+    def log(metrics: dict[str, Any], *others: object) -> None:
         with (folder / "metrics.jsonl").open("a") as stream:
             stream.write(json.dumps(metrics) + "\n")
         if die_after is not None and metrics["step"] == die_after:
             os.kill(os.getpid(), signal.SIGKILL)
 
     if kind == "sft":
-        shown = [r for _, r in demonstrate(vlm.chat, worlds, asked, sources, 0)]
+        shown = Played(vlm.chat, demonstrations(worlds, asked, 0), sources)
         config = SftConfig(epochs=99, batch=4, lr=1e-3, warmup_steps=1, save_every=2)
         config = config.model_copy(update={"epochs": -(-steps // 2)})
-        sft(engine, shown, [sources.get(image)] * 6, config, 0, checkpoints, log)
+        sft(engine, shown, shown.source, config, 0, checkpoints, log)
     else:
-        setattr(scoring, "grade", whim)  # noqa: B010 - no export of that module
         config_rl = RL.model_copy(update={"steps": steps})
         collector = OwnWeights(HfPolicy(own), sources, config_rl.limits)
-        rl(engine, collector, asked, sources, config_rl, 0, checkpoints, log)
+        rl(engine, collector, asked, sources, config_rl, 0, checkpoints, log, whim)
     whole = {name: weight.cpu().clone() for name, weight in engine.weights()}
     if ranks.is_first:
         torch.save(whole, folder / "weights.pt")

@@ -21,6 +21,18 @@ class ToolCall:
     arguments: Any
 
 
+def written_call(name: str, arguments: Any) -> str:
+    """Return a call as Qwen models write it.
+
+    Example:
+        >>> print(written_call("zoom_in", {"bbox_2d": [1, 2, 3, 4]}))
+        <tool_call>
+        {"name": "zoom_in", "arguments": {"bbox_2d": [1, 2, 3, 4]}}
+        </tool_call>
+    """
+    return f"{OPEN}\n{json.dumps({'name': name, 'arguments': arguments})}\n{CLOSE}"
+
+
 def without_thinking(text: str) -> str:
     """Return what a turn says aloud: neither `<think>...</think>` nor an unclosed `<think>`.
 

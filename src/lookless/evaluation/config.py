@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from lookless.benchmarks.questions import Selection
 from lookless.episode import Mode
 from lookless.errors import ConfigError
-from lookless.evaluation.model import Server
+from lookless.evaluation.model import SCRIPTED, Local, Server
 from lookless.frames import Frame
 from lookless.rollout import Limits
 
@@ -51,6 +51,9 @@ class EvalConfig(BaseModel):
     max_turn_tokens: int | None = Field(None, ge=1)
     max_context: int | None = Field(None, ge=1)
     batch: int | None = Field(None, ge=1)
+
+    local: Local = Local()
+    """How a checkpoint is run."""
 
     server_model: str | None = None
     """Name on the server; None for the only one that it has."""
@@ -97,6 +100,17 @@ class EvalConfig(BaseModel):
             raise ConfigError(
                 "server_model, server_checkpoint and frame must come with a server, got model "
                 f"{self.model!r}; leave them out"
+            )
+        is_elsewhere = self.is_served or self.model.startswith(SCRIPTED)
+        if is_elsewhere and self.local != Local():
+            raise ConfigError(
+                "engine, dtype, pixel limits and workers must come with a checkpoint, got model "
+                f"{self.model!r}; leave them out"
+            )
+        if self.audit and self.local.workers is not None:
+            raise ConfigError(
+                f"audit must be made without workers, got {self.audit} answers to ask again and "
+                f"{self.local.workers.count} workers; leave one out"
             )
         if self.server_checkpoint and self.frame != "permille":
             raise ConfigError(

@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
+from typing import Protocol
 
 from lookless.episode import Mode, Question, Rollout, StopReason, Turn
 from lookless.errors import ImageError
@@ -12,6 +14,19 @@ from lookless.grading.verdict import Examiner, Verdict
 from lookless.images import Source, SourceCache
 from lookless.policies.policy import Policy
 from lookless.rollout import Limits, check_faults, rollout
+
+
+class RollOut(Protocol):
+    """Makes rollouts, as `rollout` does with a policy."""
+
+    def __call__(
+        self,
+        requests: Sequence[tuple[Question, Mode]],
+        sources: SourceCache,
+        limits: Limits,
+        samples: Sequence[int],
+    ) -> list[Rollout]:
+        """Return one rollout for each (question, mode), in order."""
 
 
 def evaluate(
@@ -42,7 +57,7 @@ def evaluate(
     answered: list[Answered] = []
     for start in range(0, len(questions), batch):
         part = [(question, 0) for question in questions[start : start + batch]]
-        done = answer_batch(policy, part, mode, sources, limits, grader)
+        done = answer_batch(partial(rollout, policy), part, mode, sources, limits, grader)
         check_faults([one.rollout for one in done])
         answered += done
         progress(len(answered))
@@ -50,7 +65,7 @@ def evaluate(
 
 
 def answer_batch(
-    policy: Policy,
+    roll_out: RollOut,
     asked: Sequence[tuple[Question, int]],
     mode: Mode,
     sources: SourceCache,
@@ -64,7 +79,7 @@ def answer_batch(
     An image that cannot be opened is a fault of its own questions only.
 
     Args:
-        policy: Who answers.
+        roll_out: Makes the answers.
         asked: What is asked, and which of several answers to it this is.
         mode: Of the prompt.
         sources: Opens the images.
@@ -80,7 +95,7 @@ def answer_batch(
     def run(part: Sequence[tuple[Question, int]]) -> list[Rollout]:
         requests = [(question, mode) for question, _ in part]
         try:
-            return rollout(policy, requests, sources, limits, [sample for _, sample in part])
+            return roll_out(requests, sources, limits, [sample for _, sample in part])
         except ImageError as error:  # it was damaged behind its header
             if len(part) > 1:
                 return [done for one in part for done in run([one])]

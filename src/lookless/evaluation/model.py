@@ -1,10 +1,13 @@
 """What can be evaluated: a checkpoint folder, a chat server, or a script, by one name."""
 
 import hashlib
+import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
 
 from lookless.chat import tiny
 from lookless.chat.chatml import ChatML
@@ -14,7 +17,10 @@ from lookless.errors import ConfigError
 from lookless.frames import Frame
 from lookless.policies.policy import Policy
 from lookless.policies.scripted import SCRIPTS, ScriptedPolicy
+from lookless.policies.vllm import VllmSettings
 from lookless.rollout import Limits
+from lookless.vlm.families import PixelLimits
+from lookless.workers import PolicySpec, Workers, WorkerSettings
 
 TINY_LIMITS = Limits(max_looks=2, max_turn_tokens=72)
 """What the embedded VLM was trained with."""
@@ -42,6 +48,23 @@ class Server:
     then spoken to as its family is. None: in general words."""
 
 
+class Local(BaseModel):
+    """How a checkpoint is run."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    engine: Literal["hf", "vllm"] = "hf"
+    """Transformers, or vLLM."""
+    dtype: Literal["float32", "bfloat16"] | None = None
+    """Of the weights; None: bfloat16 on a GPU, float32 without, the tiny model always float32."""
+    pixels: PixelLimits = PixelLimits()
+    """What the model is shown, if not what its image processor says."""
+    vllm: VllmSettings = VllmSettings()
+    """Its context and number of images follow from the limits of an episode."""
+    workers: WorkerSettings | None = None
+    """Ray actors that each hold an engine; None: one in this process."""
+
+
 @dataclass(frozen=True)
 class Model:
     """A model that can be asked."""
@@ -62,9 +85,24 @@ class Model:
     asked for each by itself."""
     concurrency: int = 1
     """Rollouts under way at once, each a batch of its own; 1 makes one batch of all."""
+    precision: str | None = None
+    """What computes a checkpoint's numbers: engine and type; None where that is not known."""
+    workers: Workers | None = None
+    """That answer instead of a policy in this process."""
+
+    def close(self) -> None:
+        """End its workers."""
+        if self.workers is not None:
+            self.workers.close()
 
 
-def open_model(spec: str, temperature: float, server: Server | None = None) -> Model:
+def open_model(
+    spec: str,
+    temperature: float,
+    server: Server | None = None,
+    local: Local | None = None,
+    limits: Callable[[Limits], Limits] = lambda usual: usual,
+) -> Model:
     """Return the model that a name stands for.
 
     Args:
@@ -72,6 +110,8 @@ def open_model(spec: str, temperature: float, server: Server | None = None) -> M
             a checkpoint folder.
         temperature: 0 is greedy.
         server: How a server is asked; for no other kind of model.
+        local: How a checkpoint is run; for no other kind of model.
+        limits: Given the usual limits of an episode for this model, those that it will have.
 
     Raises:
         ConfigError: If a name or setting does not fit.
@@ -82,7 +122,7 @@ def open_model(spec: str, temperature: float, server: Server | None = None) -> M
         return _served(spec, temperature, server or Server())
     if spec.startswith(SCRIPTED):
         return _scripted(spec)
-    return _checkpoint(Path(spec), temperature)
+    return _checkpoint(spec, temperature, local or Local(), limits)
 
 
 def _served(url: str, temperature: float, server: Server) -> Model:
@@ -131,30 +171,72 @@ def _scripted(spec: str) -> Model:
     return Model(spec, spec, chat, seeded, LARGE_LIMITS, batch=96)
 
 
-def _checkpoint(folder: Path, temperature: float) -> Model:
+def _checkpoint(
+    spec: str, temperature: float, local: Local, limits: Callable[[Limits], Limits]
+) -> Model:
+    from lookless.vlm.families import load_parts
+    from lookless.vlm.hub import checkpoint_folder
+
+    folder = checkpoint_folder(spec)
     if not folder.is_dir():
         raise ConfigError(
-            f"model must be a checkpoint folder, http(s)://.../v1, or {SCRIPTED}NAME, got "
-            f"{str(folder)!r}; check the path"
+            "model must be a checkpoint folder (make demo leaves one, runs/demo/rgrl/checkpoint), "
+            f"OWNER/NAME on the hub, http(s)://.../v1, or {SCRIPTED}NAME, got {spec!r}; "
+            "check the path"
         )
-    from lookless.policies.hf import HfPolicy
-    from lookless.vlm import load_vlm
-
-    vlm = load_vlm(folder)
+    parts = load_parts(folder, local.pixels)
+    usual = usual_limits(parts.chat, parts.context)
+    asked = limits(usual)
+    dtype = local.dtype or _dtype(parts.chat)
+    vllm = local.vllm.model_copy(
+        update={
+            "max_context": asked.max_context,
+            "max_images": asked.max_looks + 1,
+            "dtype": dtype,
+        }
+    )
+    made = PolicySpec(folder.resolve(), local.engine, temperature, vllm, local.pixels, dtype)
+    workers = None
+    if local.workers is not None:
+        name = f"lookless-{uuid.uuid4().hex[:12]}"
+        workers = Workers.start(made.build, local.workers, name)
+    policy = _unused if workers else made.build().seeded
     return Model(
         str(folder),
         fingerprint(folder),
-        vlm.chat,
-        HfPolicy(vlm, temperature).seeded,
-        usual_limits(vlm.chat),
-        batch=96,
+        parts.chat,
+        policy,
+        usual,
+        batch=96 * (local.workers.count if local.workers else 1),
+        precision=f"{local.engine} {dtype}",
+        workers=workers,
     )
 
 
-def usual_limits(chat: Dialect) -> Limits:
-    """Return the limits of an episode: the tiny model's own, or those of large models."""
-    is_tiny = isinstance(chat, ChatML) and chat.wording == tiny.WORDING
-    return TINY_LIMITS if is_tiny else LARGE_LIMITS
+def _dtype(chat: ChatML) -> Literal["float32", "bfloat16"]:
+    import torch
+
+    return "bfloat16" if torch.cuda.is_available() and not is_tiny(chat) else "float32"
+
+
+def _unused(seed: int) -> Policy:
+    raise AssertionError("workers answer, not a policy in this process")
+
+
+def is_tiny(chat: Dialect) -> bool:
+    """Return whether a dialect is that of the embedded VLM."""
+    return isinstance(chat, ChatML) and chat.wording == tiny.WORDING
+
+
+def usual_limits(chat: Dialect, context: int | None = None) -> Limits:
+    """Return the limits of an episode: the tiny model's own, or those of large models.
+
+    Args:
+        chat: The model's dialect.
+        context: Tokens that it can take, where that is known.
+    """
+    limits = TINY_LIMITS if is_tiny(chat) else LARGE_LIMITS
+    return replace(limits, max_context=min(limits.max_context, context or limits.max_context))
 
 
 def fingerprint(folder: Path) -> str:

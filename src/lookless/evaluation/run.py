@@ -9,18 +9,20 @@ any other. Answers are given in batches whose make-up and seeds depend on the se
 import json
 import resource
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from lookless.benchmarks.benchmark import Benchmark
-from lookless.benchmarks.questions import read_questions, with_images
+from lookless.benchmarks.questions import Chosen, read_questions, with_images
 from lookless.benchmarks.registry import benchmark
-from lookless.episode import Mode, Question
+from lookless.episode import Mode, Question, Rollout
 from lookless.errors import ConfigError, DataError, ImageError, PolicyError, RunError
 from lookless.evaluation.answered import Answered, prediction
 from lookless.evaluation.audit import CROPS, Swap, Swapped, auditable, changes, swaps
 from lookless.evaluation.config import MODES, EvalConfig
-from lookless.evaluation.evaluate import answer_batch
+from lookless.evaluation.evaluate import RollOut, answer_batch
 from lookless.evaluation.journal import Batch, Journal, is_failed, read_answers
 from lookless.evaluation.judging import agreement, check, open_judge
 from lookless.evaluation.model import Model, open_model
@@ -31,8 +33,9 @@ from lookless.frames import Box, Frame, surroundings
 from lookless.grading.judge import Compared, judged
 from lookless.grading.verdict import Examiner, Grader
 from lookless.images import SourceCache
-from lookless.rollout import Limits
+from lookless.rollout import Limits, rollout
 from lookless.runs import Progress, check_folder, open_run, provenance, write_json
+from lookless.workers import Workers
 
 SAMPLES, RESULTS, AUDIT, JUDGE = "samples.jsonl", "results.json", "audit.jsonl", "judge.jsonl"
 IMAGES = "images.json"
@@ -76,9 +79,34 @@ def run_eval(
     keys = keys or Keys()
     source = benchmark(config.benchmark)
     check_folder(out, resume=resume)
+    chosen = read_questions(
+        source, config.data.resolve(), config.selection, is_partial=config.partial
+    )
+    model = open_model(
+        config.model,
+        config.temperature,
+        config.server(keys.server),
+        config.local,
+        config.limits,
+    )
+    with closing(model):
+        return _run(out, config, model, source, chosen, cache, progress, keys, resume=resume)
+
+
+def _run(
+    out: Path,
+    config: EvalConfig,
+    model: Model,
+    source: Benchmark,
+    chosen: Chosen,
+    cache: Path,
+    progress: Progress,
+    keys: Keys,
+    *,
+    resume: bool,
+) -> Record:
+    """Do what `run_eval` does, with a model that is open."""
     data = config.data.resolve()
-    chosen = read_questions(source, data, config.selection, is_partial=config.partial)
-    model = open_model(config.model, config.temperature, config.server(keys.server))
     with progress("images", len(chosen.questions)) as step:
         chosen = with_images(source, data, chosen, cache, lambda done: step(done, ""))
     if not source.counts:
@@ -112,6 +140,7 @@ def run_eval(
         "samples": config.samples,
         "temperature": config.temperature,
         "seed": config.seed,
+        "precision": model.precision,
         "batch": size if model.is_batched and config.temperature > 0 else None,
         "limits": asdict(asker.limits),
         "grader": f"judge {judge.name}" if judge else name_of(source.grade),
@@ -182,11 +211,8 @@ class Asker:
 
     def __call__(self, batch: Batch) -> list[Record]:
         """Return the lines of a batch's answers."""
-        policy = self.model.policy(self.seed)
-        if batch.mode in self.swaps:
-            policy = Swapped(policy, self.swaps[batch.mode])
         answered = answer_batch(
-            policy,
+            self._roll_out(batch.mode),
             batch.asked,
             batch.prompt,
             self.sources,
@@ -197,12 +223,34 @@ class Asker:
         )
         return [{"mode": batch.mode, **answered_record(one)} for one in answered]
 
+    def _roll_out(self, mode: str) -> RollOut:
+        """Return what makes the answers in a mode."""
+        workers = self.model.workers
+        if workers is not None:
+            return partial(_by_workers, workers, self.seed)
+        policy = self.model.policy(self.seed)
+        if mode in self.swaps:
+            policy = Swapped(policy, self.swaps[mode])
+        return partial(rollout, policy)
+
     def graded(self, row: Record) -> Record:
         """Return a line with its verdict, if it has none though an answer came."""
         if row["grade"] is not None or is_failed(row) or row["prediction"] is None:
             return row
         verdict = self.grader(question_of(row["question"]), row["prediction"])
         return row if verdict is None else row | {"answer": verdict.answer, "grade": verdict.grade}
+
+
+def _by_workers(
+    workers: Workers,
+    seed: int,
+    requests: Sequence[tuple[Question, Mode]],
+    sources: SourceCache,
+    limits: Limits,
+    samples: Sequence[int],
+) -> list[Rollout]:
+    """Return rollouts that are made by workers, which open images themselves."""
+    return workers.roll_out([[one] for one in requests], limits, seed, samples=samples)
 
 
 def planned(questions: Sequence[Question], config: EvalConfig, size: int) -> list[Batch]:

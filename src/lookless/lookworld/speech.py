@@ -37,12 +37,6 @@ def rounded(box: Box) -> Box:
     return left / steps, top / steps, right / steps, bottom / steps
 
 
-def call(box: Box, image: int) -> str:
-    """Return the tool call that looks at `box`, in units of view `image`."""
-    arguments = f'{{"bbox_2d": [{spoken_box(box)}], "image": {image}}}'
-    return f'<tool_call>\n{{"name": "zoom_in", "arguments": {arguments}}}\n</tool_call>'
-
-
 def spoken_size(pixels: float) -> str:
     """Return the nearest of SIZES, in the logarithm."""
     return str(min(SIZES, key=lambda s: abs(math.log(s / max(pixels, 0.5)))))

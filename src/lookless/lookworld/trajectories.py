@@ -1,24 +1,21 @@
-"""Operation-aware SFT data for LookWorld, played through the rollout loop."""
+"""Operation-aware SFT data for LookWorld."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Annotated
 
 import numpy as np
-from pydantic import Field
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
 
-from lookless.chat.chatml import ChatML
-from lookless.episode import Mode, Question, Rollout
+from lookless.demonstrations import DemonstratedLook, DemonstratedTurn, Demonstration
+from lookless.episode import Mode, Question
 from lookless.errors import ConfigError
-from lookless.images import SourceCache
+from lookless.frames import Frame
 from lookless.lookworld import speech
 from lookless.lookworld.dataset import WorldQuestion
 from lookless.lookworld.questions import Box
 from lookless.lookworld.tiny import VIEW_PX
-from lookless.policies.policy import Prompt
-from lookless.policies.scripted import ScriptedPolicy
-from lookless.rollout import rollout
 
 
 class TrajectoryKind(StrEnum):
@@ -39,7 +36,7 @@ SMALLEST = 0.15
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Mixture:
     """Shares of what SFT shows, each in 0..1; `forced` and `prohibited` at most 1 together."""
 
@@ -62,68 +59,83 @@ class Mixture:
             )
 
 
-@dataclass(frozen=True)
-class _Plan:
-    mode: Mode
-    kind: TrajectoryKind
-    texts: tuple[str, ...]
-
-
-def demonstrate(
-    chat: ChatML,
+def demonstrations(
     worlds: Sequence[WorldQuestion],
     questions: Sequence[Question],
-    sources: SourceCache,
     seed: int,
     mixture: Mixture | None = None,
-) -> list[tuple[TrajectoryKind, Rollout]]:
-    """Return a trajectory for each question, as a rollout whose `is_sampled` is the loss mask.
+) -> list[Demonstration]:
+    """Return a demonstration for each question.
 
     Each says first what the overview shows of the target, and only then looks or answers; whether
     an adaptive one looks is drawn by chance, so nothing in it says when looking is necessary.
     The call of a look at the wrong place is not learned, the correction is.
     """
     rng = np.random.default_rng([seed, 11])
-    plans = {w.id: _plan(w, rng, mixture or Mixture()) for w in worlds}
-
-    def script(prompt: Prompt, turn: int) -> str:
-        return plans[prompt.question.id].texts[turn]
-
-    requests = [(question, plans[question.id].mode) for question in questions]
-    played = rollout(ScriptedPolicy(chat, script), requests, sources)
+    mixture = mixture or Mixture()
     return [
-        (plans[r.question_id].kind, _mask_mistake(chat, r, plans[r.question_id].kind))
-        for r in played
+        _demonstration(world, question, rng, mixture)
+        for world, question in zip(worlds, questions, strict=True)
     ]
 
 
-def _plan(world: WorldQuestion, rng: np.random.Generator, mixture: Mixture) -> _Plan:
-    """Return the mode and the texts of one trajectory."""
+def kind_of(shown: Demonstration) -> TrajectoryKind:
+    """Return how a demonstration goes."""
+    looks = [turn.look for turn in shown.turns if turn.look is not None]
+    if len(looks) < 2:
+        return TrajectoryKind.LOOK if looks else TrajectoryKind.OVERVIEW
+    return TrajectoryKind.CORRECTED if looks[0].is_mistake else TrajectoryKind.CLOSER
+
+
+def _demonstration(
+    world: WorldQuestion, question: Question, rng: np.random.Generator, mixture: Mixture
+) -> Demonstration:
     draw = rng.random()
     if draw < mixture.forced:
-        mode, looks = Mode.FORCED, True
+        mode, is_look = Mode.FORCED, True
     elif draw < mixture.forced + mixture.prohibited:
-        mode, looks = Mode.PROHIBITED, False
+        mode, is_look = Mode.PROHIBITED, False
     else:
-        mode, looks = Mode.ADAPTIVE, bool(rng.random() < mixture.look)
+        mode, is_look = Mode.ADAPTIVE, bool(rng.random() < mixture.look)
+    looks = _looks(world, rng, mixture) if is_look else []
+    say = f"<think>{speech.thought(world.scene, world.question, VIEW_PX)}</think>\n"
+    said = [say, *[""] * len(looks)]
+    if len(looks) > 1 and looks[0].is_mistake:
+        said[1] = speech.NOT_THERE
+    said[-1] += f"\\boxed{{{world.question.answer}}}"
+    return Demonstration(
+        id=question.id,
+        image=question.image,
+        question=question.text,
+        mode=mode,
+        turns=tuple(
+            DemonstratedTurn(say=text, look=look)
+            for text, look in zip(said, [*looks, None], strict=True)
+        ),
+    )
+
+
+def _looks(
+    world: WorldQuestion, rng: np.random.Generator, mixture: Mixture
+) -> list[DemonstratedLook]:
+    """Return the looks of one that looks."""
     asked = world.question
-    think = f"<think>{speech.thought(world.scene, asked, VIEW_PX)}</think>\n"
-    answer = f"\\boxed{{{asked.answer}}}"
-    if not looks:
-        return _Plan(mode, TrajectoryKind.OVERVIEW, (think + answer,))
     target = speech.jittered(speech.look_box(asked, SMALLEST), rng)
     draw = rng.random()
     if asked.kind == "overview":
         draw = 1.0  # whole signs leave little room for a look that shows none of them
     if draw < mixture.corrected:
-        wrong = speech.wrong_box(asked, rng)
-        texts = (think + speech.call(wrong, 0), speech.NOT_THERE + speech.call(target, 0), answer)
-        return _Plan(mode, TrajectoryKind.CORRECTED, texts)
+        return [_look(speech.wrong_box(asked, rng), is_mistake=True), _look(target)]
     if draw < mixture.corrected + mixture.closer:
         wide = speech.rounded(_around(target, rng))
-        texts = (think + speech.call(wide, 0), speech.call(_within(target, wide), 1), answer)
-        return _Plan(mode, TrajectoryKind.CLOSER, texts)
-    return _Plan(mode, TrajectoryKind.LOOK, (think + speech.call(target, 0), answer))
+        return [_look(wide), _look(_within(target, wide), image=1)]
+    return [_look(target)]
+
+
+def _look(box: Box, image: int = 0, *, is_mistake: bool = False) -> DemonstratedLook:
+    return DemonstratedLook(
+        box=speech.rounded(box), frame=Frame.UNIT, image=image, is_mistake=is_mistake
+    )
 
 
 def _around(box: Box, rng: np.random.Generator) -> Box:
@@ -142,17 +154,3 @@ def _within(box: Box, outer: Box) -> Box:
         (box[2] - outer[0]) / width,
         (box[3] - outer[1]) / height,
     )
-
-
-def _mask_mistake(chat: ChatML, played: Rollout, kind: TrajectoryKind) -> Rollout:
-    """Return the rollout with the call at the wrong place taken out of the loss."""
-    if kind is not TrajectoryKind.CORRECTED:
-        return played
-    opening = chat.encode("<tool_call>")[0]
-    first_call = played.token_ids.index(opening)
-    mask = list(played.is_sampled)
-    position = first_call
-    while mask[position]:
-        mask[position] = False
-        position += 1
-    return replace(played, is_sampled=tuple(mask))

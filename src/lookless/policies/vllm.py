@@ -9,11 +9,12 @@ import copy
 import hashlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from lookless.chat.chatml import ChatML
@@ -26,27 +27,29 @@ if TYPE_CHECKING:
     from vllm import LLM
 
 
-@dataclass(frozen=True)
-class VllmSettings:
-    """How the engine is set up; None leaves it to vLLM."""
+class VllmSettings(BaseModel):
+    """How the engine is set up."""
 
-    max_context: int = 4096
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    max_context: int = Field(4096, ge=1)
     """Tokens of an episode."""
-    max_images: int = 4
+    max_images: int = Field(4, ge=1)
     """Of an episode: the overview, and one for each look."""
-    max_rollouts: int = 256
+    max_rollouts: int = Field(256, ge=1)
     """Under way at once; others wait."""
-    memory: float = 0.9
+    memory: float = Field(0.9, gt=0, le=1)
     """Share of the GPU's memory that the engine takes, weights included. Beside training on the
     same GPU, as much as training leaves."""
-    cache_gib: float = 1.0
+    cache_gib: float = Field(1.0, gt=0)
     """Of keys and values, without a GPU."""
-    dtype: str = "auto"
-    gpus: int = 1
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """`auto` is that of the checkpoint."""
+    gpus: int = Field(1, ge=1)
     """That one copy of the weights is spread over (tensor parallelism)."""
     eager: bool = False
     """Without CUDA graphs: starts sooner, runs slower."""
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: dict[str, Any] = Field(default_factory=dict)
     """Further arguments of `vllm.LLM`."""
 
 

@@ -1,19 +1,16 @@
 """Who makes a training step's rollouts, and how the trained weights reach it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from itertools import groupby
 from typing import Protocol
 
-from torch import Tensor
-
-from lookless.episode import Mode, Question, Rollout
+from lookless.episode import Rollout
 from lookless.images import SourceCache
 from lookless.policies.hf import HfPolicy
-from lookless.policies.policy import Policy
 from lookless.rollout import Limits, rollout
 from lookless.training.engine import Engine
 from lookless.vlm import FeatureCache
-
-Request = tuple[Question, Mode]
+from lookless.workers import Request, Synchronised, Workers
 
 
 class Collector(Protocol):
@@ -24,16 +21,6 @@ class Collector(Protocol):
 
     def collect(self, requests: Sequence[Request], seed: str) -> list[Rollout]:
         """Return one rollout for each request, in order."""
-
-
-class Synchronised(Policy, Protocol):
-    """A policy in process whose weights are its own."""
-
-    def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> None:
-        """Replace them; names and tensors as in a checkpoint."""
-
-    def seeded(self, seed: int | str) -> "Synchronised":
-        """Return the same policy with another seed."""
 
 
 class SameWeights:
@@ -85,3 +72,35 @@ class OwnWeights:
     def collect(self, requests: Sequence[Request], seed: str) -> list[Rollout]:
         """Return one rollout for each request, in order."""
         return rollout(self.policy.seeded(seed), requests, self.sources, self.limits)
+
+
+class OnWorkers:
+    """Rollouts of workers in processes of their own, always with the engine's newest weights."""
+
+    def __init__(self, workers: Workers, limits: Limits):
+        """Sample on workers that have just been started, or joined.
+
+        Args:
+            workers: As this process uses them.
+            limits: Of each episode.
+        """
+        self.workers = workers
+        self.limits = limits
+        self.version = 0
+        """Of the weights; the same in all processes."""
+
+    def synchronise(self, engine: Engine) -> None:
+        """Let the first process publish the engine's weights, which rollouts are made with then."""
+        self.version += 1
+        weights = engine.weights()
+        if engine.ranks.is_first:
+            self.workers.publish(self.version, weights)
+        else:
+            for _ in weights:  # they are gathered by all processes together
+                pass
+        engine.ranks.wait()
+
+    def collect(self, requests: Sequence[Request], seed: str) -> list[Rollout]:
+        """Return one rollout for each request, in order; a question's go to one worker."""
+        groups = [list(group) for _, group in groupby(requests, key=lambda asked: asked[0].id)]
+        return self.workers.roll_out(groups, self.limits, seed, self.version)

@@ -6,6 +6,7 @@ loss must be divided by what all processes' rows amount to.
 """
 
 import copy
+import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -140,23 +141,34 @@ class Engine:
             loss: Given the places of a micro-batch's rollouts (-1 for the spare one), the rollouts
                 and their sources: a scalar, divided by what all processes' rollouts amount to.
         """
+        quiet = silent(spare[0]), spare[1]
+        for rows in self.micro_batches(rollouts):
+            some = [(rollouts[k], sources[k]) if k >= 0 else quiet for k in rows]
+            loss(rows, [r for r, _ in some], [source for _, source in some]).backward()
+
+    def micro_batches(self, rollouts: Sequence[Rollout]) -> list[list[int]]:
+        """Return the places of this process's rollouts, micro-batch by micro-batch.
+
+        All processes must call it, and get as many: where one has fewer than another, the rest
+        hold -1 alone, for something that is gone through without effect.
+        """
         lengths = [len(r.token_ids) for r in rollouts]
         batches = list(by_length(lengths, self.config.micro_batch_tokens))
-        idle = self.ranks.most(len(batches)) - len(batches)
-        for rows in batches:
-            loss(rows, [rollouts[k] for k in rows], [sources[k] for k in rows]).backward()
-        for _ in range(idle):
-            loss([-1], [silent(spare[0])], [spare[1]]).backward()
+        return batches + [[-1]] * (self.ranks.most(len(batches)) - len(batches))
 
     def step(self, lr: float) -> float:
-        """Let the optimiser take a step with the gradients added so far; return their norm."""
+        """Let the optimiser take a step with the gradients added so far; return their norm.
+
+        Gradients that are not finite are thrown away: one such step would end the run.
+        """
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         found = nn.utils.clip_grad_norm_(self.vlm.model.parameters(), self.config.max_grad_norm)
-        norm = found.full_tensor() if isinstance(found, DTensor) else found
-        self.optimizer.step()
+        norm = float(found.full_tensor() if isinstance(found, DTensor) else found)
+        if math.isfinite(norm):
+            self.optimizer.step()
         self.optimizer.zero_grad()
-        return float(norm)
+        return norm
 
     def state(self) -> dict[str, Any]:
         """Return weights and optimiser, as far as they are trained, sharded as they are."""

@@ -3,14 +3,14 @@
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from lookless.errors import StoppedError
+from lookless.errors import LooklessError, StoppedError
 from lookless.training.checkpoints import Checkpoints
 from lookless.training.engine import Engine
 from lookless.training.stopping import stopping
 
 
 class Stateful(Protocol):
-    """Something that grows in training besides the weights, the same on all processes."""
+    """Something that grows in training besides the weights; the first process's is saved."""
 
     def state(self) -> Any:
         """Return all of it as plain JSON data."""
@@ -24,7 +24,7 @@ def train(
     checkpoints: Checkpoints,
     steps: int,
     save_every: int,
-    one_step: Callable[[int], None],
+    one_step: Callable[[int], LooklessError | None],
     grown: Stateful | None = None,
     score: Callable[[], float] | None = None,
 ) -> None:
@@ -37,12 +37,14 @@ def train(
         checkpoints: Where the run goes on from, and what it saves.
         steps: Of the whole run.
         save_every: Steps between checkpoints; the last step has one too.
-        one_step: Takes the step of this number, counted from 0, and logs it. A step whose
-            checkpoint was not written is taken again, so logs are cut back to the checkpoint.
+        one_step: Takes the step of this number, counted from 0, and logs it; returns why training
+            must end, which is raised once what was done is saved, or None. A step whose checkpoint
+            was not written is taken again, so logs are cut back to the checkpoint.
         grown: Saved along.
         score: Measures the model when it is saved; the best checkpoint stays.
 
     Raises:
+        LooklessError: What `one_step` returned.
         StoppedError: If SIGTERM or SIGINT came; what was done is saved.
         RunError: If the newest checkpoint is damaged.
     """
@@ -54,13 +56,15 @@ def train(
             grown.load_state(progress["grown"])
     with stopping() as stop:
         for step in range(first, steps):
-            one_step(step)
+            ill = one_step(step)
             done = step + 1
             signal = engine.ranks.most(stop.signal or 0)
-            if done % save_every == 0 or done == steps or signal:
-                measured = None if score is None or signal else score()
+            if done % save_every == 0 or done == steps or signal or ill:
+                measured = None if score is None or signal or ill else score()
                 kept = {"grown": None if grown is None else grown.state()}
                 checkpoints.save(engine, done, kept, measured)
+            if ill:
+                raise ill
             if signal and done < steps:
                 raise StoppedError(done, signal)
 

@@ -3,6 +3,7 @@
 import random
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -10,13 +11,14 @@ from torch import Tensor
 
 from lookless.advantages import is_degenerate
 from lookless.episode import Mode, Question, Rollout
-from lookless.errors import ConfigError, PolicyError
+from lookless.errors import AlarmError, ConfigError, PolicyError
 from lookless.images import Source, SourceCache
 from lookless.losses import clipped_policy_loss, kl_penalty
 from lookless.necessity import NecessityPool, necessity_grades
 from lookless.policies.scripted import ScriptedPolicy
 from lookless.rollout import fault_of_all, rollout
 from lookless.training import rl_metrics
+from lookless.training.alarms import Alarm, AlarmConfig, Alarms, must_stop
 from lookless.training.checkpoints import Checkpoints
 from lookless.training.collector import Collector
 from lookless.training.decision import arm_logprobs, decision_index, decision_loss
@@ -25,9 +27,16 @@ from lookless.training.loop import train
 from lookless.training.ranks import interleaved
 from lookless.training.rl_config import RlConfig
 from lookless.training.schedule import constant_then_linear
-from lookless.training.scoring import ScoredGroup, grouped, look_price, score, with_decisions
+from lookless.training.scoring import (
+    Grade,
+    ScoredGroup,
+    grouped,
+    look_price,
+    score,
+    with_decisions,
+)
 
-Log = Callable[[dict[str, Any], list[ScoredGroup]], None]
+Log = Callable[[dict[str, Any], list[ScoredGroup], list[Alarm]], None]
 
 
 def rl(
@@ -39,6 +48,8 @@ def rl(
     seed: int,
     checkpoints: Checkpoints,
     log: Log,
+    grade: Grade,
+    alarms: Alarms | None = None,
     validate: Callable[[], float] | None = None,
 ) -> None:
     """Train the engine's model, from where `checkpoints` were left.
@@ -53,10 +64,14 @@ def rl(
         config: Settings.
         seed: Of the order of queries and of sampling.
         checkpoints: Of this run.
-        log: Called by the first process after each step with its metrics and all its groups.
+        log: Called by the first process after each step with its metrics, all its groups, and the
+            alarms that began.
+        grade: Grades rollouts.
+        alarms: Watch the metrics.
         validate: As `score` in `loop.train`.
 
     Raises:
+        AlarmError: If an alarm began that ends training.
         ConfigError: If a step has fewer queries than there are processes.
         PolicyError: If every rollout of a step failed.
         StoppedError: As `loop.train`.
@@ -68,9 +83,10 @@ def rl(
             "raise it"
         )
     pool = NecessityPool(config.pool_window)
+    alarms = alarms or Alarms(AlarmConfig())
     learner = Learner(engine, config, spare_rollout(engine, questions[0], sources), sources)
 
-    def one_step(step: int) -> None:
+    def one_step(step: int) -> AlarmError | None:
         began = time.perf_counter()
         batch = ranks.share(queries_of_step(questions, config.queries, step, seed))
         collector.synchronise(engine)
@@ -80,7 +96,7 @@ def rl(
         faults = ranks.gather(fault_of_all(rollouts))
         if None not in faults:
             raise PolicyError(faults[-1])
-        groups = grouped(batch, rollouts, len(config.modes))
+        groups = grouped(batch, rollouts, len(config.modes), grade)
         seen = ranks.gather([(g.question.id, *necessity_grades(g)) for g in groups])
         for name, look, no_look in interleaved(seen):
             pool.add(name, look, no_look)
@@ -91,22 +107,45 @@ def rl(
         lr = constant_then_linear(step, config.steps, config.lr, config.warmup_steps)
         stats = learner.update(scored, lr)
         everyone = interleaved(ranks.gather_first(scored))
-        if not ranks.is_first:
-            return
-        metrics = rl_metrics.of_step(everyone) | stats
-        metrics["groups/degenerate"] = sum(is_degenerate(g.advantages) for g in everyone) / max(
-            len(everyone), 1
-        )
-        metrics |= {"step": step + 1, "steps": config.steps, "lr": lr}
-        metrics |= {
-            "time/synchronise_s": synchronised - began,
-            "time/rollout_s": collected - synchronised,
-            "time/update_s": time.perf_counter() - collected,
-        }
-        log(metrics, everyone)
+        said: list[Alarm] = []
+        if ranks.is_first:
+            metrics = rl_metrics.of_step(everyone) | stats
+            metrics["groups/degenerate"] = sum(is_degenerate(g.advantages) for g in everyone) / max(
+                len(everyone), 1
+            )
+            metrics |= {"step": step + 1, "steps": config.steps, "lr": lr}
+            metrics |= {
+                "time/synchronise_s": synchronised - began,
+                "time/rollout_s": collected - synchronised,
+                "time/update_s": time.perf_counter() - collected,
+            }
+            said = alarms.check(metrics)
+            log(metrics, everyone, said)
+        [ill, *_] = ranks.gather(must_stop(said, alarms.config))
+        if ill is None:
+            return None
+        return AlarmError(f"alarm {ill.name} after step {ill.step}, which is saved: {ill.message}")
 
-    train(engine, checkpoints, config.steps, config.save_every, one_step, pool, validate)
+    grown = Grown(pool, alarms)
+    train(engine, checkpoints, config.steps, config.save_every, one_step, grown, validate)
     engine.vlm.model.eval()
+
+
+@dataclass(frozen=True)
+class Grown:
+    """What grows in RL besides the weights."""
+
+    pool: NecessityPool
+    alarms: Alarms
+
+    def state(self) -> dict[str, Any]:
+        """Return all of it as plain JSON data."""
+        return {"pool": self.pool.state(), "alarms": self.alarms.state()}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Replace all of it."""
+        self.pool.load_state(state["pool"])
+        self.alarms.load_state(state["alarms"])
 
 
 def queries_of_step(
@@ -213,12 +252,13 @@ class _Pass:
         self.kept_tokens = kept_tokens
         self.old_arms: dict[int, float] = {}
         """Log-probabilities of the arms under the policy that sampled."""
+        self.stats = {"loss/sampler_kl": 0.0}
 
     def begin(self, epoch: int) -> None:
-        """Start an epoch's statistics."""
+        """Start an epoch's statistics; how far the sampler was off is that of the first epoch."""
         self.is_first = epoch == 0
         names = ("loss/policy", "loss/decision", "loss/kl", "loss/clip_fraction")
-        self.stats = dict.fromkeys(names, 0.0)
+        self.stats |= dict.fromkeys(names, 0.0)
 
     def __call__(self, rows: list[int], part: list[Rollout], seen: list[Source]) -> Tensor:
         """Return the loss of a micro-batch."""
@@ -245,6 +285,9 @@ class _Pass:
         self.stats["loss/policy"] += loss.item()
         share = sum(r.sampled_tokens for r in part) / self.kept_tokens
         self.stats["loss/clip_fraction"] += clip_fraction.item() * share
+        if self.is_first:
+            off = kl_penalty(old_BT, new_BT.detach(), mask_BT, self.kept_tokens)
+            self.stats["loss/sampler_kl"] += off.item()
         places = [
             decision_index(vlm.chat, r) if self.weights[k][1] else None
             for k, r in zip(rows, part, strict=True)

@@ -59,8 +59,13 @@ class RlConfig(BaseModel):
     """Of sampling, and of the log-probabilities that are trained."""
     max_looks: int = Field(2, ge=1, le=MOST_LOOKS)
     max_turn_tokens: int = Field(72, ge=1)
+    max_context: int = Field(4096, ge=1)
+    """Tokens of a rollout, visual tokens included."""
     save_every: int = Field(20, ge=1)
     """Steps between checkpoints."""
+    look_cost: float = Field(0.05, ge=0, le=1)
+    """Of two checkpoints measured on validation questions the better one is that of the higher
+    accuracy, less this times the look rate."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -93,7 +98,11 @@ class RlConfig(BaseModel):
     @property
     def limits(self) -> Limits:
         """Return the limits of each rollout."""
-        return Limits(max_looks=self.max_looks, max_turn_tokens=self.max_turn_tokens)
+        return Limits(
+            max_looks=self.max_looks,
+            max_turn_tokens=self.max_turn_tokens,
+            max_context=self.max_context,
+        )
 
     @cached_property
     def reward_config(self) -> Any:

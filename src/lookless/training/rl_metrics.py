@@ -1,10 +1,11 @@
 """What is watched during RL: one flat dictionary of numbers per step."""
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from lookless.episode import TRAINED_MODES, Mode, StopReason
+from lookless.episode import TRAINED_MODES, LookOutcome, Mode, StopReason
 from lookless.necessity import disagreement
 
 if TYPE_CHECKING:
@@ -12,6 +13,19 @@ if TYPE_CHECKING:
 
 SIZE_BINS_PX = (0.0, 5.0, 10.0, 15.0, 20.0, 30.0, float("inf"))
 """Edges of the bins of detail size, in overview pixels, for the look rate."""
+
+BAD_CALLS = frozenset(
+    {
+        LookOutcome.MALFORMED,
+        LookOutcome.UNKNOWN_OPERATION,
+        LookOutcome.BAD_ARGUMENTS,
+        LookOutcome.NOT_FINITE,
+        LookOutcome.SWAPPED_CORNERS,
+        LookOutcome.OUTSIDE,
+        LookOutcome.UNKNOWN_IMAGE,
+    }
+)
+"""Outcomes of calls that were written wrongly, whatever the mode and the looks that were left."""
 
 
 def of_step(groups: Sequence["ScoredGroup"]) -> dict[str, float]:
@@ -51,11 +65,16 @@ def of_step(groups: Sequence["ScoredGroup"]) -> dict[str, float]:
             f"look_rate/adaptive/{name}",
             (r.is_used for one, r, _ in adaptive if one.group.question.needs_look is need),
         )
+    gains = [(one.necessity.gain, r) for one, r, _ in adaptive if one.necessity.gain is not None]
+    put("look_rate/adaptive/gain", (r.is_used for gain, r in gains if gain > 0))
+    put("look_rate/adaptive/no_gain", (r.is_used for gain, r in gains if gain <= 0))
     for low, high in itertools.pairwise(SIZE_BINS_PX):
         put(
             f"look_rate/size/{low:g}",
             (r.is_used for one, r, _ in adaptive if _is_in(one, low, high)),
         )
+    put("look/changed_answer", _changed_answers(groups))
+    put("look/bad_calls", (look.outcome in BAD_CALLS for _, r, _, _ in pairs for look in r.looks))
     _necessity(groups, put)
     put("rollout/sampled_tokens", (r.sampled_tokens for _, r, _, _ in pairs))
     put("rollout/visual_tokens", (r.visual_tokens for _, r, _, _ in pairs))
@@ -65,6 +84,19 @@ def of_step(groups: Sequence["ScoredGroup"]) -> dict[str, float]:
 def _is_in(one: "ScoredGroup", low: float, high: float) -> bool:
     detail = one.group.question.detail_px
     return detail is not None and low <= detail < high
+
+
+def _changed_answers(groups: Sequence["ScoredGroup"]) -> Iterator[bool]:
+    """Yield for each adaptive rollout that looked whether it answers unlike those that may not.
+
+    Their answer is the query's most common one; none at all is an answer, too.
+    """
+    for one in groups:
+        done = [r for r in one.group.rollouts if r.stop is not StopReason.FAULT]
+        unlooked = Counter(r.answer for r in done if r.mode is Mode.PROHIBITED)
+        if unlooked:
+            [(usual, _)] = unlooked.most_common(1)
+            yield from (r.answer != usual for r in done if r.mode is Mode.ADAPTIVE and r.is_used)
 
 
 def _necessity(

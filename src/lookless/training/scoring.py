@@ -1,17 +1,33 @@
 """What learning takes from a query's rollouts: necessity, rewards, advantages, credits."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from lookless.advantages import decision_advantages, hdpo_advantages, per_mode_advantages
 from lookless.episode import Group, Question, Rollout
-from lookless.grading import grade
+from lookless.evaluation.answered import verdict_on
+from lookless.grading.verdict import Grader
 from lookless.necessity import Necessity, NecessityPool, necessity_grades, posterior, strict
 from lookless.rewards import REWARDS, RewardParts
 from lookless.training.rl_config import RlConfig
 
+Grade = Callable[[Question, Rollout], float | None]
+"""Returns a rollout's grade in 0..1; None for faults, and where it cannot be decided."""
 
-def grouped(batch: Sequence[Question], rollouts: Sequence[Rollout], size: int) -> list[Group]:
+
+def grade_by(grader: Grader) -> Grade:
+    """Return how a benchmark's rules grade a rollout."""
+
+    def grade(question: Question, done: Rollout) -> float | None:
+        verdict = verdict_on(question, done, grader)
+        return None if verdict is None else verdict.grade
+
+    return grade
+
+
+def grouped(
+    batch: Sequence[Question], rollouts: Sequence[Rollout], size: int, grade: Grade
+) -> list[Group]:
     """Return each query's rollouts with their grades."""
     groups = []
     for k, question in enumerate(batch):

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable, Sequence
 
+import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
@@ -11,7 +12,7 @@ from lookless.errors import ConfigError
 from lookless.images import Source
 from lookless.losses import sft_loss
 from lookless.training.checkpoints import Checkpoints
-from lookless.training.engine import Engine
+from lookless.training.engine import Engine, silent
 from lookless.training.loop import train
 from lookless.training.schedule import constant_then_linear
 
@@ -29,6 +30,8 @@ class SftConfig(BaseModel):
     warmup_steps: int = Field(10, ge=0)
     save_every: int = Field(200, ge=1)
     """Steps between checkpoints."""
+    max_context: int = Field(4096, ge=1)
+    """Tokens of a demonstration at most."""
 
     def steps(self, trajectories: int) -> int:
         """Return the steps of a run."""
@@ -38,7 +41,7 @@ class SftConfig(BaseModel):
 def sft(
     engine: Engine,
     trajectories: Sequence[Rollout],
-    sources: Sequence[Source],
+    source: Callable[[int], Source],
     config: SftConfig,
     seed: int,
     checkpoints: Checkpoints,
@@ -51,7 +54,7 @@ def sft(
         engine: The model in training.
         trajectories: Demonstrations; loss falls on the tokens that `is_sampled` marks. One is taken
             when it is needed, so they may be made then.
-        sources: The source of each trajectory's image.
+        source: Given a trajectory's place, the source of its image.
         config: Settings.
         seed: Of the order of the trajectories.
         checkpoints: Of this run.
@@ -74,7 +77,7 @@ def sft(
     def one_step(step: int) -> None:
         rows = ranks.share(rows_of_step(len(trajectories), config.batch, step, seed))
         part = [trajectories[k] for k in rows]
-        seen = [sources[k] for k in rows]
+        seen = [source(k) for k in rows]
         total = ranks.sum(sum(r.sampled_tokens for r in part))
         losses = 0.0
 
@@ -86,7 +89,7 @@ def sft(
             return loss
 
         model.train()
-        engine.backward(part, seen, (trajectories[0], sources[0]), loss_of)
+        engine.backward(part, seen, (trajectories[0], source(0)), loss_of)
         lr = constant_then_linear(step, steps, config.lr, config.warmup_steps)
         norm = engine.step(lr)
         model.eval()
@@ -95,6 +98,32 @@ def sft(
             log({"step": step + 1, "steps": steps, "loss": loss, "lr": lr, "grad_norm": norm})
 
     train(engine, checkpoints, steps, config.save_every, one_step, score=score)
+
+
+@torch.no_grad()
+def held_out_loss(
+    engine: Engine, trajectories: Sequence[Rollout], source: Callable[[int], Source]
+) -> float:
+    """Return the loss per token of demonstrations that are not learned from.
+
+    All processes must call it.
+
+    Args:
+        engine: The model in training.
+        trajectories: As in `sft`.
+        source: As in `sft`.
+    """
+    ranks = engine.ranks
+    mine = ranks.share(range(len(trajectories)))
+    rollouts = [trajectories[k] for k in mine]
+    seen = [source(k) for k in mine]
+    spare = silent(trajectories[0]), source(0)
+    total = 0.0
+    for rows in engine.micro_batches(rollouts):
+        some = [(rollouts[k], seen[k]) if k >= 0 else spare for k in rows]
+        logprobs_BT, mask_BT, _ = engine.replay([r for r, _ in some], [s for _, s in some])
+        total += sft_loss(logprobs_BT, mask_BT, 1.0).item()
+    return ranks.sum(total) / max(ranks.sum(sum(r.sampled_tokens for r in rollouts)), 1)
 
 
 def rows_of_step(count: int, batch: int, step: int, seed: int) -> list[int]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import BaseModel, ConfigDict, Field
 from safetensors import SafetensorError
 from transformers import (
     AutoTokenizer,
@@ -151,13 +152,14 @@ def check_tokens(chat: ChatML) -> None:
             )
 
 
-@dataclass(frozen=True)
-class PixelLimits:
+class PixelLimits(BaseModel):
     """A budget that differs from the checkpoint's own; None leaves it."""
 
-    min_pixels: int | None = None
-    max_pixels: int | None = None
-    max_tiles: int | None = None
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    min_pixels: int | None = Field(None, ge=1)
+    max_pixels: int | None = Field(None, ge=1)
+    max_tiles: int | None = Field(None, ge=1)
     """Of families that cut images into tiles."""
 
     def of(self, budget: Budget) -> Budget:
@@ -166,7 +168,7 @@ class PixelLimits:
         Raises:
             ConfigError: If a limit is not of the budget's kind.
         """
-        asked = {name: value for name, value in vars(self).items() if value is not None}
+        asked = self.model_dump(exclude_none=True)
         wrong = [name for name in asked if not hasattr(budget, name)]
         if wrong:
             raise ConfigError(
@@ -186,6 +188,8 @@ class Parts:
     family: Family
     processor: BaseImageProcessor
     chat: ChatML
+    context: int | None = None
+    """Tokens that the model can take at most, where its configuration says so."""
 
 
 def load_parts(folder: Path, limits: PixelLimits = NO_LIMITS) -> Parts:
@@ -213,7 +217,9 @@ def load_parts(folder: Path, limits: PixelLimits = NO_LIMITS) -> Parts:
     except (OSError, ValueError) as error:
         raise _incomplete(folder, error) from None
     chat = family.dialect(tokenizer, processor, config)
-    return Parts(family, processor, replace(chat, budget=limits.of(chat.budget)))
+    limited = replace(chat, budget=limits.of(chat.budget))
+    context = config.get("text_config", config).get("max_position_embeddings")
+    return Parts(family, processor, limited, context)
 
 
 def _incomplete(folder: Path, error: Exception) -> CheckpointError:

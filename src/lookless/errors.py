@@ -7,6 +7,8 @@ prints its one line and exits with code 2. A model's bad output is data: an obse
 expected, and what to do.
 """
 
+from typing import get_args
+
 from pydantic import BaseModel, ValidationError
 
 
@@ -75,8 +77,9 @@ def wrong_setting(model: type[BaseModel], error: ValidationError) -> ConfigError
     name = ".".join(path) or "config"
     if first["type"] == "extra_forbidden":
         for part in path[:-1]:
-            inner = model.model_fields[part].annotation
-            model = inner if isinstance(inner, type) and issubclass(inner, BaseModel) else model
+            kind = model.model_fields[part].annotation
+            inner = [one for one in (kind, *get_args(kind)) if isinstance(one, type)]
+            model = next((one for one in inner if issubclass(one, BaseModel)), model)
         return ConfigError(f"{name} is no setting; use one of {', '.join(model.model_fields)}")
     raised = first.get("ctx", {}).get("error")
     if isinstance(raised, ConfigError):

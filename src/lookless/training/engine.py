@@ -37,7 +37,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 class EngineConfig(BaseModel):
     """How a model is trained, whatever it is trained on."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     train_vision: bool = False
     """Whether gradients reach the vision tower; if not, each picture is encoded once."""

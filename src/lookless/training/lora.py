@@ -17,7 +17,7 @@ TARGETS = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|d
 class LoraSettings(BaseModel):
     """How large the adapters are."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     rank: int = Field(64, ge=1)
     alpha: int = Field(64, ge=1)

@@ -20,7 +20,7 @@ from lookless.training.schedule import constant_then_linear
 class SftConfig(BaseModel):
     """Settings of SFT."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     epochs: int = Field(3, ge=1)
     """Times every trajectory is seen."""

@@ -102,7 +102,7 @@ def rollout(
         return []
     limits = limits or Limits()
     began = time.monotonic()
-    samples = _counted(requests) if samples is None else samples
+    samples = counted(requests) if samples is None else samples
     episodes = [
         _begin(policy, question, mode, sample, sources)
         for (question, mode), sample in zip(requests, samples, strict=True)
@@ -152,7 +152,7 @@ def check_faults(rollouts: Sequence[Rollout]) -> None:
         raise PolicyError(said)
 
 
-def _counted(requests: Sequence[tuple[Question, Mode]]) -> list[int]:
+def counted(requests: Sequence[tuple[Question, Mode]]) -> list[int]:
     """Return how many times each request was made before."""
     seen: Counter[tuple[str, Mode]] = Counter()
     samples = []

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from textwrap import shorten
 from typing import Any, Literal, Protocol, Self
 
 import numpy as np
@@ -33,7 +34,7 @@ from lookless.images import SourceCache
 from lookless.policies.hf import HfPolicy
 from lookless.policies.policy import Policy
 from lookless.policies.vllm import DEFAULTS, VllmPolicy, VllmSettings
-from lookless.rollout import Limits, _counted, rollout
+from lookless.rollout import Limits, counted, rollout
 from lookless.vlm import load_vlm
 from lookless.vlm.families import NO_LIMITS, PixelLimits
 
@@ -42,6 +43,7 @@ Request = tuple[Question, Mode]
 BUCKET_BYTES = 1 << 30
 """Weights are published in parts of this size; a larger tensor is a part by itself."""
 _WEIGHTS = "weights"
+_AUTH_MODE = "RAY_AUTH_MODE"
 
 
 class Synchronised(Policy, Protocol):
@@ -162,12 +164,11 @@ class Workers:
         Raises:
             ConfigError: If Ray is missing, or there is no such cluster, or it is too small.
         """
-        ray = _ray()
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
         with ExitStack() as closing:
-            _connect(settings.address or "local", closing)
+            ray = _connect(settings.address or "local", closing)
             _check_room(settings)
+            from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
             # Beside the weights themselves: neither is lost without the other.
             here = NodeAffinitySchedulingStrategy(
                 ray.get_runtime_context().get_node_id(), soft=False
@@ -197,6 +198,8 @@ class Workers:
     ) -> "Workers":
         """Return the workers that the first of several processes has started.
 
+        This process should not have imported Ray before, which reads then how it is to connect.
+
         Args:
             address: The first process's `address`.
             name: Of the run, as it was started.
@@ -207,23 +210,28 @@ class Workers:
         Raises:
             ConfigError: If Ray is missing, or there are no such workers.
         """
-        ray = _ray()
+        mode, _, place = address.rpartition("@")
+        if mode:
+            os.environ.setdefault(_AUTH_MODE, mode)  # Ray reads it when it is imported
         with ExitStack() as closing:
-            _connect(address, closing)
+            ray = _connect(place, closing)
             try:
                 weights = ray.get_actor(_WEIGHTS, namespace=name)
                 actors = [ray.get_actor(_name(k), namespace=name) for k in range(settings.count)]
             except ValueError as error:
                 raise ConfigError(
-                    f"workers of {name!r} must run, got none at {address}; start them first"
+                    f"workers of {name!r} must run, got none at {place}; start them first"
                 ) from error
             return cls(actors, weights, settings, rank, world, closing.pop_all())
 
     @property
     def address(self) -> str:
-        """Return where other processes can join."""
-        found: str = self._ray.get_runtime_context().gcs_address
-        return found
+        """Return what other processes need to join: where, and whether a token is asked for.
+
+        A cluster on one machine asks for one; Ray keeps it in the user's folder.
+        """
+        place = self._ray.get_runtime_context().gcs_address
+        return f"{os.environ.get(_AUTH_MODE, '')}@{place}"
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -284,7 +292,7 @@ class Workers:
             ConfigError: As building the policy does.
         """
         if samples is None:
-            samples = _counted([request for group in groups for request in group])
+            samples = counted([request for group in groups for request in group])
         batch = _Batch(groups, samples, limits, seed, version)
         try:
             while not batch.is_done:
@@ -348,7 +356,7 @@ class Workers:
             lane.call, lane.chunk = None, []
             raise error.cause from error
         except errors.RayError as error:
-            self._lose(lane, batch, str(error).strip().splitlines()[-1])
+            self._lose(lane, batch, shorten(str(error).splitlines()[-1], 200))
             return
         if lane.chunk:
             rollouts, version = answer
@@ -504,7 +512,7 @@ class _Packed:
     @classmethod
     def of(cls, name: str, tensor: Tensor) -> "_Packed":
         """Return a tensor packed."""
-        content = tensor.detach().cpu().flatten().view(torch.uint8).numpy()
+        content = tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()
         return cls(name, content, tensor.dtype, tensor.shape)
 
     def tensor(self) -> Tensor:
@@ -543,12 +551,17 @@ def _ray() -> Any:
     return ray
 
 
-def _connect(address: str, closing: ExitStack) -> None:
-    """Connect to a cluster, or start the `local` one, unless this process is connected already."""
+def _connect(address: str, closing: ExitStack) -> Any:
+    """Return Ray, connected to a cluster, which `local` starts, unless it is connected already.
+
+    Args:
+        address: As in `WorkerSettings`, or `local`.
+        closing: Will undo it.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     ray = _ray()
     if ray.is_initialized():
-        return
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        return ray
     try:
         if address not in ("local", "auto"):
             # Ray itself would go on trying for minutes.
@@ -557,10 +570,11 @@ def _connect(address: str, closing: ExitStack) -> None:
         ray.init(address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     except (OSError, ValueError, OverflowError) as error:
         raise ConfigError(
-            f"address must be that of a running Ray cluster, got {address!r}: {error}; "
-            "start one with ray start --head, or leave it out"
+            f"address must be that of a running Ray cluster, got {address!r}: {error}; start one "
+            "with ray start --head, set RAY_AUTH_MODE=token if it wants a token, or leave it out"
         ) from error
     closing.callback(ray.shutdown)
+    return ray
 
 
 def _check_room(settings: WorkerSettings) -> None:

@@ -1,6 +1,8 @@
 """Real servers of checkpoints, as processes."""
 
+import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -32,12 +34,29 @@ def vllm_command(folder: Path, port: int) -> list[str]:
     ]  # fmt: skip
 
 
+def as_said(folder: Path, place: Path) -> Path:
+    """Return a copy of a checkpoint whose turns `transformers serve` hands out as they were said.
+
+    Left to itself, it takes calls and thoughts of Qwen's models out of the text.
+    """
+    shutil.copytree(folder, place)
+    file = place / "tokenizer_config.json"
+    config = json.loads(file.read_text())
+    config["response_template"] = {
+        "defaults": {"role": "assistant"},
+        "start_anchor": "<|im_start|>assistant\n",
+        "fields": {"content": {"close": "<|im_end|>", "content": "text"}},
+    }
+    file.write_text(json.dumps(config))
+    return place
+
+
 def transformers_command(folder: Path, port: int) -> list[str]:
     """Return how transformers serves a checkpoint."""
-    code = "from transformers.cli.transformers import main; main()"
+    script = Path(__file__).parent / "serve_transformers.py"
     return [
-        sys.executable, "-c", code, "serve", str(folder), "--host", "127.0.0.1",
-        "--port", str(port), "--dtype", "float32", "--device", "cpu",
+        sys.executable, str(script), str(folder), "--host", "127.0.0.1", "--port", str(port),
+        "--dtype", "float32", "--device", "cpu",
     ]  # fmt: skip
 
 
@@ -71,6 +90,6 @@ def serving(command: list[str], port: int, log: Path) -> Iterator[str]:
 def _answers(address: str) -> bool:
     try:
         with urlopen(address, timeout=5) as reply:
-            return reply.status == 200
+            return bool(reply.status == 200)
     except (URLError, OSError):
         return False

@@ -14,7 +14,7 @@ import torch
 from transformers import AutoModelForImageTextToText
 
 from engines import pipeline
-from engines.serving import free_port, serving, transformers_command, vllm_command
+from engines.serving import as_said, free_port, serving, transformers_command, vllm_command
 from lookless.benchmarks.lookworld import BENCHMARK
 from lookless.episode import Mode, Question, Rollout, StopReason
 from lookless.evaluation.config import EvalConfig
@@ -132,7 +132,8 @@ def test_servers_say_what_transformers_says(case: Case) -> None:
         assert_same(expected, asked_of(policy, case.questions), with_logprobs=True)
     port = free_port()
     log = case.folder / "transformers.log"
-    with serving(transformers_command(case.looked, port), port, log) as address:
-        policy = OpenAIPolicy(address, str(case.looked), chat)
+    plain = as_said(case.looked, case.folder / "as-said")
+    with serving(transformers_command(plain, port), port, log) as address:
+        policy = OpenAIPolicy(address, str(plain), chat)
         # It gives no log-probabilities.
         assert_same(expected, asked_of(policy, case.questions), with_logprobs=False)

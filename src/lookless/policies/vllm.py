@@ -92,6 +92,7 @@ class VllmPolicy:
         self.chat = load_parts(folder, limits).chat
         self.temperature = temperature
         self.seed = seed
+        self.gpus = settings.gpus
         self.engine = _engine(folder, self.chat, settings)
 
     def seeded(self, seed: int | str) -> "VllmPolicy":
@@ -112,7 +113,9 @@ class VllmPolicy:
         Args:
             weights: Names as in the checkpoint, and whole tensors.
         """
-        self.engine.collective_rpc("reload_weights", kwargs={"weights_iterator": list(weights)})
+        # Processes of a spread engine must be sent them; here one after the other will do.
+        given = list(weights) if self.gpus > 1 else iter(weights)
+        self.engine.collective_rpc("reload_weights", kwargs={"weights_iterator": given})
         self.forget()
 
     def forget(self) -> None:

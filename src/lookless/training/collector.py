@@ -1,6 +1,7 @@
 """Who makes a training step's rollouts, and how the trained weights reach it."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from itertools import groupby
 from typing import Protocol
 
@@ -22,8 +23,19 @@ class Collector(Protocol):
     def collect(self, requests: Sequence[Request], seed: str) -> list[Rollout]:
         """Return one rollout for each request, in order."""
 
+    def traffic(self) -> dict[str, float]:
+        """Return what went to and came from other processes since last asked, as metrics."""
 
-class SameWeights:
+
+class InProcess:
+    """What collectors have in common that make rollouts in this process."""
+
+    def traffic(self) -> dict[str, float]:
+        """Return nothing: nothing leaves the process."""
+        return {}
+
+
+class SameWeights(InProcess):
     """Rollouts of the very model that is trained, in the same process: nothing to synchronise."""
 
     def __init__(self, engine: Engine, sources: SourceCache, limits: Limits, temperature: float):
@@ -50,7 +62,7 @@ class SameWeights:
         return rollout(self.policy.seeded(seed), requests, self.sources, self.limits)
 
 
-class OwnWeights:
+class OwnWeights(InProcess):
     """Rollouts of a policy in this process that has a copy of the weights."""
 
     def __init__(self, policy: Synchronised, sources: SourceCache, limits: Limits):
@@ -67,7 +79,7 @@ class OwnWeights:
 
     def synchronise(self, engine: Engine) -> None:
         """Hand the policy the engine's weights."""
-        self.policy.load_weights(engine.weights())
+        self.policy.load_weights(engine.sampling_weights())
 
     def collect(self, requests: Sequence[Request], seed: str) -> list[Rollout]:
         """Return one rollout for each request, in order."""
@@ -92,7 +104,7 @@ class OnWorkers:
     def synchronise(self, engine: Engine) -> None:
         """Let the first process publish the engine's weights, which rollouts are made with then."""
         self.version += 1
-        weights = engine.weights()
+        weights = engine.sampling_weights()
         if engine.ranks.is_first:
             self.workers.publish(self.version, weights)
         else:
@@ -104,3 +116,8 @@ class OnWorkers:
         """Return one rollout for each request, in order; a question's go to one worker."""
         groups = [list(group) for _, group in groupby(requests, key=lambda asked: asked[0].id)]
         return self.workers.roll_out(groups, self.limits, seed, self.version)
+
+    def traffic(self) -> dict[str, float]:
+        """Return bytes, restarts of workers and groups that were made again since last asked."""
+        found = asdict(self.workers.traffic())
+        return {f"workers/{name}": float(value) for name, value in found.items()}

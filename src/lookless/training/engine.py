@@ -88,11 +88,15 @@ class Engine:
             add_lora(vlm, config.lora)
         for module in vlm.vision:
             module.requires_grad_(config.train_vision)
+            if not config.train_vision:
+                module.to(DTYPES[config.dtype])  # no optimiser adds to them
+        vlm.pixel_dtype = DTYPES[config.dtype]
         if config.checkpointing:
             vlm.model.gradient_checkpointing_enable({"use_reentrant": False})
         cache = None if config.train_vision else FeatureCache(vlm)
         self.replay = Replay(vlm, cache)
         if self.is_sharded:
+            self.ranks.form_group()
             _shard(self.replay, vlm, config)
             if self._reference is not None:
                 _shard(self._reference, self._reference.vlm, config)
@@ -186,11 +190,14 @@ class Engine:
         )
 
     @torch.no_grad()
-    def weights(self) -> Iterator[tuple[str, Tensor]]:
+    def weights(self, dtype: torch.dtype | None = None) -> Iterator[tuple[str, Tensor]]:
         """Yield the whole model as an ordinary checkpoint has it, adapters merged.
 
         One whole tensor after the other is on this process's device; all processes must go through
         all of them.
+
+        Args:
+            dtype: What they are cast to; None leaves them.
         """
         state = self.vlm.model.state_dict()
         adapters = {name: _whole(value) for name, value in state.items() if ".lora_" in name}
@@ -202,7 +209,11 @@ class Engine:
             whole = _whole(value)
             if lora is not None:
                 whole = merged(plain, whole, adapters, lora.alpha / lora.rank)
-            yield plain, whole
+            yield plain, whole if dtype is None else whole.to(dtype)
+
+    def sampling_weights(self) -> Iterator[tuple[str, Tensor]]:
+        """Yield the weights as rollouts are made with them: in the type of the computation."""
+        return self.weights(DTYPES[self.config.dtype])
 
     def export(self, folder: Path) -> None:
         """Write the model as an ordinary Hugging Face folder, there as a whole or not at all.

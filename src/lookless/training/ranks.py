@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
+from torch._C._distributed_c10d import HashStore
 
 from lookless.errors import ConfigError
 
@@ -87,8 +88,14 @@ class Ranks:
         """Return when all have come here."""
         self.gather(None)
 
+    def form_group(self) -> None:
+        """Begin a group of processes, where a single one needs it as if there were others."""
+        if not dist.is_initialized():
+            backend = "nccl" if self.device.type == "cuda" else "gloo"
+            dist.init_process_group(backend, store=HashStore(), rank=0, world_size=1)
+
     def leave(self) -> None:
-        """End what `join` began."""
+        """End what `join` or `form_group` began."""
         if dist.is_initialized():
             dist.destroy_process_group()
 

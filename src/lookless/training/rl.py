@@ -2,6 +2,7 @@
 
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -107,9 +108,12 @@ def rl(
         lr = constant_then_linear(step, config.steps, config.lr, config.warmup_steps)
         stats = learner.update(scored, lr)
         everyone = interleaved(ranks.gather_first(scored))
+        crossed: Counter[str] = Counter()
+        for part in ranks.gather(collector.traffic()):
+            crossed.update(part)
         said: list[Alarm] = []
         if ranks.is_first:
-            metrics = rl_metrics.of_step(everyone) | stats
+            metrics = rl_metrics.of_step(everyone) | stats | crossed
             metrics["groups/degenerate"] = sum(is_degenerate(g.advantages) for g in everyone) / max(
                 len(everyone), 1
             )

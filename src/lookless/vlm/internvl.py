@@ -24,7 +24,7 @@ class InternVLM(VLM):
             return []
         processor: Any = self.processor
         inputs = processor(list(images), crop_to_patches=True, return_tensors="pt")
-        pixels = inputs["pixel_values"].to(self.device, self.model.dtype)
+        pixels = inputs["pixel_values"].to(self.device, self.pixel_dtype or self.model.dtype)
         out = self.model.model.get_image_features(pixels)
         tiles = out.pooler_output.split([int(count) for count in inputs["num_patches"]])
         return [ImageFeatures(part.flatten(0, 1), ()) for part in tiles]

@@ -28,7 +28,8 @@ class QwenVLM(VLM):
         inputs = self.processor(list(images), do_resize=False, return_tensors="pt")
         grids = inputs["image_grid_thw"]
         out = self.model.model.get_image_features(
-            inputs["pixel_values"].to(self.device, self.model.dtype), grids.to(self.device)
+            inputs["pixel_values"].to(self.device, self.pixel_dtype or self.model.dtype),
+            grids.to(self.device),
         )
         sizes = [len(tokens) for tokens in out.pooler_output]
         stacks = [

@@ -51,6 +51,8 @@ class VLM(ABC):
         self.processor = processor
         self.chat = chat
         self.source = source
+        self.pixel_dtype: torch.dtype | None = None
+        """What pixel values are given in; None: the type of the weights."""
         self._bans: dict[torch.device, Tensor] = {}
 
     def save(self, folder: Path) -> None:

@@ -1,0 +1,85 @@
+"""Precision and weights of a model in training, on one process."""
+
+import copy
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+import torch.distributed as dist
+
+from lookless.demonstrations import Played
+from lookless.episode import Question
+from lookless.images import SourceCache
+from lookless.lookworld.dataset import Split, questions, to_question
+from lookless.lookworld.trajectories import demonstrations
+from lookless.losses import sft_loss
+from lookless.training.engine import Engine, EngineConfig
+from lookless.training.lora import LoraSettings
+from lookless.vlm import VLM
+
+
+@pytest.fixture
+def shown(vlm: VLM, make_question: Callable[..., Question]) -> Played:
+    worlds = list(questions(Split.TRAIN, 3))
+    image = make_question("world", size=(1024, 1024)).image
+    asked = [to_question(world, image, 1024) for world in worlds]
+    return Played(vlm.chat, demonstrations(worlds, asked, 0), SourceCache())
+
+
+@pytest.fixture
+def alone() -> Iterator[None]:
+    """End the group that a sharded model needs even on one process."""
+    yield
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def copy_of(vlm: VLM) -> VLM:
+    return type(vlm)(copy.deepcopy(vlm.model), vlm.processor, vlm.chat)
+
+
+def step(engine: Engine, shown: Played, lr: float = 1e-3) -> tuple[float, float]:
+    """Take one step; return the loss and the gradient's norm."""
+    rollouts, seen = list(shown), [shown.source(k) for k in range(len(shown))]
+    total = sum(r.sampled_tokens for r in rollouts)
+    losses = []
+
+    def loss(rows: list[int], part: list, images: list) -> torch.Tensor:  # type: ignore[type-arg]
+        logprobs_BT, mask_BT, _ = engine.replay(part, images)
+        losses.append(sft_loss(logprobs_BT, mask_BT, total))
+        return losses[-1]
+
+    engine.backward(rollouts, seen, (rollouts[0], seen[0]), loss)
+    return sum(one.item() for one in losses), engine.step(lr)
+
+
+@pytest.mark.usefixtures("alone")
+@pytest.mark.parametrize("train_vision", [False, True])
+@pytest.mark.parametrize("lora", [None, LoraSettings(rank=4, alpha=4)])
+def test_half_precision_learns_what_full_precision_does(
+    vlm: VLM, shown: Played, train_vision: bool, lora: LoraSettings | None
+) -> None:
+    settings = EngineConfig(train_vision=train_vision, lora=lora)
+    whole = step(Engine(copy_of(vlm), settings), shown)
+    half = Engine(copy_of(vlm), settings.model_copy(update={"dtype": "bfloat16"}))
+    assert step(half, shown) == pytest.approx(whole, rel=0.05)
+    weights = dict(half.weights())
+    names = vlm.model.state_dict().keys()
+    assert weights.keys() == names
+    # What the optimiser changes stays float32, what it leaves alone need not.
+    trained = [name for name in names if train_vision or "visual" not in name]
+    assert all(weights[name].dtype == torch.float32 for name in trained)
+    assert all(one.dtype == torch.bfloat16 for _, one in half.sampling_weights())
+
+
+def test_gradients_that_are_not_finite_are_thrown_away(own_vlm: VLM, shown: Played) -> None:
+    engine = Engine(own_vlm, EngineConfig())
+    before = copy.deepcopy(own_vlm.model.state_dict())
+    next(p for p in own_vlm.model.parameters() if p.requires_grad).grad = torch.full_like(
+        next(p for p in own_vlm.model.parameters() if p.requires_grad), torch.nan
+    )
+    assert not torch.isfinite(torch.tensor(engine.step(1e-3)))
+    assert all(torch.equal(one, before[name]) for name, one in own_vlm.model.state_dict().items())
+    _, norm = step(engine, shown)
+    assert norm > 0
+    assert any(not torch.equal(one, before[n]) for n, one in own_vlm.model.state_dict().items())

@@ -36,6 +36,7 @@ def commands(text: str) -> Iterator[str]:
 
 
 COMMANDS = list(commands(README))
+PAGES = sorted([*(ROOT / "docs").glob("*.md"), *(ROOT / "recipes").glob("*/README.md")])
 every_command = pytest.mark.parametrize("command", COMMANDS)
 
 
@@ -84,6 +85,23 @@ def test_the_readme_shows_its_two_commands_and_how_to_ask() -> None:
 @every_command
 def test_a_command_of_the_readme_works(command: str) -> None:
     check(command)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: f"{page.parent.name}/{page.name}")
+def test_commands_of_other_pages_are_known(page: Path) -> None:
+    for command in commands(page.read_text()):
+        words = shlex.split(command)
+        if "lookless" in words and words[0] == "torchrun":
+            check_lookless(*words[words.index("lookless") + 1 :])
+        elif program(command) == "lookless":
+            check(command)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: f"{page.parent.name}/{page.name}")
+def test_every_link_of_other_pages_points_to_a_file(page: Path) -> None:
+    targets = [t for t in re.findall(r"\]\(([^)\s]+)\)", page.read_text()) if "://" not in t]
+    missing = [t for t in targets if not (page.parent / t.split("#")[0]).exists()]
+    assert [t for t in missing if t.split("#")[0]] == []
 
 
 @pytest.mark.parametrize(

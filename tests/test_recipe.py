@@ -1,4 +1,6 @@
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,6 +24,22 @@ def test_every_recipe_is_read_and_explained(file: Path) -> None:
     assert f"lookless rl recipes/{name}" in about
     for said in ("Hardware", "Time", "What to expect"):
         assert said in about, said
+
+
+def test_settings_have_the_defaults_that_the_documentation_says() -> None:
+    page = (RECIPES[0].parents[2] / "docs" / "recipes.md").read_text()
+    rows = re.findall(r"^\| ((?:`[\w.]+`(?:, )?)+) \| ([^|]*) \|", page, re.M)
+    assert sum("." in names for names, _ in rows) > 8
+    held = Recipe(model="x").model_dump(mode="json")
+    for names, said in rows:
+        for name in re.findall(r"`([\w.]+)`", names):
+            value: Any = held
+            if name.split(".")[0] not in ("engine", "data", "rollouts"):
+                continue
+            for part in name.split("."):
+                value = value[part]
+            shown = "none" if value is None else str(value).lower()
+            assert said.strip() == shown, name
 
 
 def test_paper_recipe_is_what_the_paper_states() -> None:

@@ -5,6 +5,9 @@ well-formed turns with looks. Then every engine must say the same.
 """
 
 import gc
+import os
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,3 +140,49 @@ def test_servers_say_what_transformers_says(case: Case) -> None:
         policy = OpenAIPolicy(address, str(plain), chat)
         # It gives no log-probabilities.
         assert_same(expected, asked_of(policy, case.questions), with_logprobs=False)
+
+
+def by_command(*words: str, processes: int = 1) -> None:
+    """Run `lookless` in processes of its own."""
+    launcher = ["-m", "torch.distributed.run", "--nproc-per-node", str(processes),
+                "--master-port", str(free_port())] if processes > 1 else []  # fmt: skip
+    command = [sys.executable, *launcher, "-m", "lookless", *words]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, env=environment)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.mark.parametrize("case", ["qwen3_vl"], indirect=True)
+def test_two_processes_with_an_engine_each_make_what_one_makes(case: Case) -> None:
+    settings = (f"model={case.shown}", "rollouts.engine=vllm", "rl.decision_weight=5")
+    out = case.folder / "rl-two"
+    words = [word for one in settings for word in ("--set", one)]
+    by_command("rl", str(case.folder), "--out", str(out), *words, processes=2)
+    ours, theirs = (read_jsonl(place / "metrics.jsonl") for place in (case.folder / "rl", out))
+    for one, other in zip(ours, theirs, strict=True):
+        kept = [name for name in one if not name.startswith("time/")]
+        assert {name: other[name] for name in kept} == pytest.approx(
+            {name: one[name] for name in kept}, rel=1e-3, abs=1e-5
+        )
+
+
+@pytest.mark.parametrize("case", ["qwen3_vl"], indirect=True)
+def test_adapters_in_half_precision_are_trained_beside_vllm(case: Case) -> None:
+    settings = (
+        f"model={case.shown}", "rollouts.engine=vllm", "rollouts.vllm.dtype=bfloat16",
+        "engine.dtype=bfloat16", "engine.checkpointing=true", "engine.lora.rank=8",
+        "rl.decision_weight=5", "rl.lr=1e-2",
+    )  # fmt: skip
+    out = case.folder / "rl-lora"
+    words = [word for one in settings for word in ("--set", one)]
+    by_command("rl", str(case.folder), "--out", str(out), *words)
+    rows = read_jsonl(out / "metrics.jsonl")
+    assert all(row["loss/grad_norm"] > 0 for row in rows)
+    # As far apart as two programs in bfloat16 are; the adapters' change is far larger.
+    assert all(row["loss/sampler_kl"] < 2e-3 for row in rows)
+    before, after = (
+        load_vlm(place).model.state_dict() for place in (case.shown, out / "checkpoint")
+    )
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed
+    assert all(name.endswith("proj.weight") and "language_model" in name for name in changed)

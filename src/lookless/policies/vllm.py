@@ -118,6 +118,10 @@ class VllmPolicy:
         self.engine.collective_rpc("reload_weights", kwargs={"weights_iterator": given})
         self.forget()
 
+    def close(self) -> None:
+        """End the engine, and with it the group of processes that it was started in."""
+        self.engine.llm_engine.engine_core.shutdown()
+
     def forget(self) -> None:
         """Empty the caches of keys and values, of image features, and of processed images."""
         engine = self.engine.llm_engine

@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -71,8 +71,8 @@ def collecting(
             # Each process has an engine of its own within the group that they train in.
             own = {"distributed_executor_backend": "external_launcher", **settings.settings}
             settings = settings.model_copy(update={"settings": own})
-        policy = VllmPolicy(start, settings, pixels, temperature=rl.temperature)
-        yield OwnWeights(policy, sources, rl.limits)
+        with closing(VllmPolicy(start, settings, pixels, temperature=rl.temperature)) as policy:
+            yield OwnWeights(policy, sources, rl.limits)
     elif engine.is_sharded:
         dtype = DTYPES[engine.config.dtype]
         vlm = load_vlm(start, dtype=dtype, device=engine.ranks.device, limits=pixels)

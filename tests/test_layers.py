@@ -17,6 +17,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("__main__",),
     ("cli",),
     ("report",),
+    ("doctor",),
     ("demo", "train"),
     ("recipe",),
     ("training",),

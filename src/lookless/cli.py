@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -653,6 +653,49 @@ def report(
     from lookless.report.html import write_report
 
     console.print(f"report: {write_report(run)}", markup=False, soft_wrap=True)
+
+
+@app.command(
+    epilog="Examples:  \n`lookless doctor recipes/tiny`  \n"
+    "`lookless doctor recipes/paper --gpus 8 --gpu-memory 80`"
+)
+def doctor(
+    recipe: Annotated[Path, RECIPE],
+    settings: Annotated[list[str] | None, SET] = None,
+    stage: Annotated[str, typer.Option(help="sft, rl or both.")] = "both",
+    gpus: Annotated[
+        int | None, typer.Option(min=0, help="Of the machine to train on. Without: those here.")
+    ] = None,
+    gpu_memory: Annotated[
+        float | None, typer.Option(min=1, help="Of each GPU in GiB. Without: of those here.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the findings as JSON instead.")
+    ] = False,
+) -> None:
+    """Find what would go wrong in training, before it begins; exit code 2 if anything would."""
+    import json
+
+    from lookless.doctor.versions import check_torchvision, installed
+
+    check_torchvision()
+    from lookless.doctor.finding import Level
+    from lookless.doctor.machine import described, this_machine
+    from lookless.doctor.run import STAGES, examine
+    from lookless.recipe import read_recipe
+    from lookless.report.terminal import findings_table
+
+    if stage not in STAGES:
+        raise ConfigError(f"stage must be one of {', '.join(STAGES)}, got {stage!r}")
+    read = read_recipe(recipe, settings or ())
+    machine = described(this_machine(), gpus, gpu_memory)
+    found = examine(read, STAGES[stage], machine, installed(), IMAGES.expanduser())
+    if as_json:
+        print(json.dumps([asdict(one) for one in found], indent=1))
+    else:
+        console.print(findings_table(found))
+    if any(one.level is Level.FAULT for one in found):
+        raise typer.Exit(2)
 
 
 @app.command("train-base", epilog="Example:  \n`lookless train-base --out runs/base`")

@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from lookless.benchmarks.benchmark import Benchmark
+from lookless.doctor.finding import Finding, Level
 from lookless.evaluation.looking import TERMS
 from lookless.report.format import number, p_value, percent, span
 
@@ -226,4 +227,25 @@ def benchmarks_table(benchmarks: Mapping[str, Benchmark]) -> Table:
     for name, one in benchmarks.items():
         count = str(sum(one.counts.values())) if one.counts else "any"
         made.add_row(name, count, one.home, one.licence)
+    return made
+
+
+MARKS = {
+    Level.OK: "[green]ok[/]",
+    Level.WARNING: "[yellow]warning[/]",
+    Level.FAULT: "[red]fault[/]",
+}
+
+
+def findings_table(findings: Sequence[Finding]) -> Table:
+    """Return what the doctor found, one line each; a check is named in its first line."""
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    made.add_column("", no_wrap=True)
+    made.add_column("check", no_wrap=True)
+    made.add_column("finding", overflow="fold")
+    before = None
+    for one in findings:
+        name = "" if one.check == before else one.check
+        made.add_row(MARKS[one.level], name, escape(one.message))
+        before = one.check
     return made

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from pydantic import BaseModel, ConfigDict, Field
 from safetensors import SafetensorError
 from transformers import (
@@ -214,7 +215,7 @@ def load_parts(folder: Path, limits: PixelLimits = NO_LIMITS) -> Parts:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder)
         tokenizer.chat_template = template_of(folder, tokenizer)
         processor = family.processor.from_pretrained(folder)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, StrictDataclassError) as error:
         raise _incomplete(folder, error) from None
     chat = family.dialect(tokenizer, processor, config)
     limited = replace(chat, budget=limits.of(chat.budget))

@@ -109,13 +109,17 @@ def test_thought_goes_on_where_the_template_has_begun_it(read: Read, chat: ChatM
     [first, second] = read(ROW, ROW | {"id": "b", "turns": [{"say": r"No thought. \boxed{K7}"}]})
     [thought] = played(thinking, [first])
     assert thought.turns[1].text.startswith("Small.</think>\n")
+    again = read(ROW)[0]
+    [looked] = played(thinking, [again])
+    assert looked.turns[3].text == "</think>\n\n" + r"\boxed{K7}"
     [plain] = played(thinking, [second])
     assert plain.turns[1].text.startswith("</think>\n\nNo thought.")
     assert [thought.answer, plain.answer] == ["K7", "K7"]
 
 
 def test_written_demonstrations_are_read_back(read: Read, tmp_path: Path) -> None:
-    shown = read(ROW, ROW | {"id": "b", "mode": "forced"}, {**ROW, "id": "ü", "question": "é\n?"})
+    odd = "é\n\u2028\u0085\x0c?"
+    shown = read(ROW, ROW | {"id": "b", "mode": "forced"}, {**ROW, "id": "ü", "question": odd})
     write_demonstrations(tmp_path / "again.jsonl", shown)
     assert read_demonstrations(tmp_path / "again.jsonl") == shown
 
@@ -140,6 +144,8 @@ LAST = ROW["turns"][1]
         ({**ROW, "turns": [{"say": "<tool_call>"}]}, "say must hold no call"),
         ({**ROW, "turns": [{"say": "", "look": {"box": [1, 2, 3], "frame": "unit"}}, LAST]},
          "line 2: turns.0.look.box.3: Field required"),
+        ({**ROW, "turns": [{"say": "x", "foo": 1}]},
+         "line 2: turns.0.foo is no setting; use one of say, look"),
         ({**ROW, "turns": [{"say": "", "look": {"box": [1, 2, 3, 4]}}, LAST]},
          "line 2: turns.0.look.frame: Field required"),
         ({**ROW, "turns": [{"say": "", "look": {"box": [0, 0, 9, 9], "frame": "resized"}}, LAST]},
@@ -204,3 +210,29 @@ def test_demonstrations_are_played_when_they_are_asked_for(chat: ChatML, read: R
     assert [r.question_id for r in lazy[:2]] == ["a", "b"]
     assert lazy[1].question_id == "b"
     assert lazy.source(1).path == shown[1].image
+
+
+@pytest.mark.parametrize(
+    ("say", "said"),
+    [
+        (r"<|image_pad|> \boxed{K7}", "got <|image_pad|>"),
+        (r"<|vision_start|> \boxed{K7}", "got <|vision_start|>"),
+        (r"<|im_start|>user \boxed{K7}", "got <|im_start|>"),
+        (r"\boxed{K7}<|im_end|>", "got <|im_end|>"),
+        ("It is K7.", "must end in an answer in"),
+        (r"<think>\boxed{K7}", "must end in an answer in"),
+    ],
+)
+def test_what_the_model_could_not_have_said_is_refused(
+    read: Read, chat: ChatML, say: str, said: str
+) -> None:
+    with pytest.raises(DataError, match="demonstration 'a'") as raised:
+        played(chat, read(ROW | {"turns": [{"say": say}]}))
+    assert said in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_look_within_an_open_thought_is_refused(read: Read, chat: ChatML) -> None:
+    turns = [{"say": "<think>hm", "look": LOOK}, LAST]
+    with pytest.raises(DataError, match="after 1 looks, got no_answer after 0"):
+        played(chat, read(ROW | {"turns": turns}))

@@ -24,6 +24,7 @@ def test_every_recipe_is_read_and_explained(file: Path) -> None:
     assert f"lookless rl recipes/{name}" in about
     for said in ("Hardware", "Time", "What to expect"):
         assert said in about, said
+    assert not re.search(r"@[A-Z]+@", about)
 
 
 def test_settings_have_the_defaults_that_the_documentation_says() -> None:
@@ -76,7 +77,12 @@ def test_overrides_go_before_the_file(tmp_path: Path) -> None:
         ("rl.foo=1", "rl.foo is no setting; use one of steps, queries"),
         ("engine.lora.foo=1", "engine.lora.foo is no setting; use one of rank, alpha, dropout"),
         ("rollouts.vllm.foo=1", "rollouts.vllm.foo is no setting; use one of max_context"),
-        ("rollouts.workers.foo=1", "rollouts.workers."),
+        ("rollouts.workers={count=1, foo=1}", "rollouts.workers.foo is no setting; use one of"),
+        ("rl.max-looks=1", "rl.max-looks is no setting; use one of steps, queries"),
+        ("rl.loss_modes=['toolfree']", "loss_modes must be modes that rollouts are made in"),
+        ("rl={reward='accuracy', forced=0, prohibited=0, loss_modes=['forced']}",
+         "loss_modes must be modes that rollouts are made in, adaptive, got forced"),
+        ("rollouts.vllm.settings.model=other", "further arguments of vllm.LLM, got model"),
         ("rl.lr=-1", "rl.lr: Input should be greater than 0, got -1"),
         ("rl.lr=fast", "rl.lr: Input should be a valid number"),
         ("rl.lr=nan", "rl.lr: Input should be a finite number"),

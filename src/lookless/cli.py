@@ -1,5 +1,6 @@
 """The command line: thin commands; the only place that prints."""
 
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from urllib.parse import urlsplit
 
 import typer
 from rich.console import Console
+from rich.logging import RichHandler
 from rich.markup import escape
 from rich.progress import (
     BarColumn,
@@ -56,7 +58,7 @@ def bar(title: str, total: int) -> Iterator[Any]:
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}", table_column=Column(ratio=1, no_wrap=True)),
+        TextColumn("{task.fields[note]}", markup=False, table_column=Column(ratio=1, no_wrap=True)),
     )
     with Progress(*columns, console=console, expand=True) as progress:
         task = progress.add_task(title, total=total, note="")
@@ -129,21 +131,22 @@ RECIPE = typer.Argument(help="TOML file, or a folder with recipe.toml; see docs/
 SET = typer.Option(
     "--set", metavar="NAME=VALUE", help="Another value of a setting; can be repeated."
 )
+TRAINED = typer.Option(help="New folder for metrics, records and the checkpoint.")
+RESUME = typer.Option("--resume", help="Continue an interrupted run in OUT.")
 IMAGES = Path("~/.cache/lookless/images")
 
 
 @app.command(
     epilog="Examples:  \n`lookless sft recipes/tiny --out runs/sft`  \n"
     "`lookless sft recipes/lora-3b --set sft.lr=1e-5 --out runs/sft-3b`  \n"
-    "`torchrun --nproc-per-node 8 -m lookless sft recipes/paper --out runs/sft-7b`"
+    "`torchrun --nproc-per-node 8 --shutdown-timeout 600 "
+    "-m lookless sft recipes/paper --out runs/sft-7b`"
 )
 def sft(
     recipe: Annotated[Path, RECIPE],
-    out: Annotated[Path, typer.Option(help="New folder for metrics and checkpoint.")],
+    out: Annotated[Path, TRAINED],
     settings: Annotated[list[str] | None, SET] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Continue an interrupted run in OUT.")
-    ] = False,
+    resume: Annotated[bool, RESUME] = False,
 ) -> None:
     """Fine-tune a model on demonstrations, with and without looks."""
     train("sft", recipe, out, settings, resume=resume)
@@ -152,16 +155,14 @@ def sft(
 @app.command(
     epilog="Examples:  \n"
     "`lookless rl recipes/tiny --set model=runs/sft/checkpoint --out runs/rl`  \n"
-    "`torchrun --nproc-per-node 8 -m lookless rl recipes/paper "
+    "`torchrun --nproc-per-node 8 --shutdown-timeout 600 -m lookless rl recipes/paper "
     "--set model=runs/sft-7b/checkpoint --out runs/rl-7b`"
 )
 def rl(
     recipe: Annotated[Path, RECIPE],
-    out: Annotated[Path, typer.Option(help="New folder for metrics, rollouts and checkpoint.")],
+    out: Annotated[Path, TRAINED],
     settings: Annotated[list[str] | None, SET] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Continue an interrupted run in OUT.")
-    ] = False,
+    resume: Annotated[bool, RESUME] = False,
 ) -> None:
     """Train a model by rollout-guided RL to look only where it pays."""
     train("rl", recipe, out, settings, resume=resume)
@@ -182,10 +183,12 @@ def train(
 
     read = read_recipe(recipe, settings or ())
     ranks = Ranks.join()
-    checkpoint = run_stage(stage, read, out, ranks, bar, IMAGES.expanduser(), resume=resume)
+    try:
+        checkpoint = run_stage(stage, read, out, ranks, bar, IMAGES.expanduser(), resume=resume)
+    finally:
+        ranks.leave()
     if ranks.is_first:
         console.print(f"checkpoint: {checkpoint}", markup=False, soft_wrap=True)
-    ranks.leave()
 
 
 @app.command(
@@ -717,6 +720,8 @@ def main() -> None:
     """Run the command line; a user's mistake is one line on stderr and exit code 2."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # ours say what is going on
+    shown = RichHandler(console=console, show_time=False, show_path=False)
+    logging.getLogger("lookless").addHandler(shown)
     with mistakes_in_one_line():
         code = app(standalone_mode=False, prog_name="lookless")
     sys.exit(code)

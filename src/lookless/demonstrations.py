@@ -90,13 +90,14 @@ def read_demonstrations(file: Path) -> list[Demonstration]:
             is not there; the message names the line.
     """
     try:
-        lines = file.read_text().splitlines()
+        # Not splitlines: texts may hold other characters that it takes for the end of a line.
+        lines = file.read_text(encoding="utf-8").removesuffix("\n").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(
             f"demonstrations must be a readable JSONL file, got {str(file)!r}: {error}"
         ) from None
     found: dict[str, Demonstration] = {}
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(lines if lines != [""] else [], 1):
         where = f"{str(file)!r} line {number}"
         try:
             shown = Demonstration.model_validate(json.loads(line))
@@ -124,7 +125,7 @@ def write_demonstrations(file: Path, demonstrations: Sequence[Demonstration]) ->
             mode="json", exclude_defaults=True
         )
         rows.append(json.dumps(row, ensure_ascii=False) + "\n")
-    file.write_text("".join(rows))
+    file.write_text("".join(rows), encoding="utf-8")
 
 
 class Played(Sequence[Rollout]):
@@ -192,15 +193,34 @@ class Played(Sequence[Rollout]):
                 f"demonstration {shown.id!r} must fit into max_context, {self.max_context} tokens, "
                 f"got {len(played.token_ids)} or more; raise it, or lower max_pixels"
             )
+        self._check(shown, played)
         return self._without_mistakes(shown, played)
+
+    def _check(self, shown: Demonstration, played: Rollout) -> None:
+        """Raise unless what was played is what was demonstrated."""
+        looks = len(shown.turns) - 1
+        if played.stop is not StopReason.ANSWERED or played.executed_looks != looks:
+            raise DataError(
+                f"demonstration {shown.id!r} must end in an answer in \\boxed{{}} after {looks} "
+                f"looks, got {played.stop} after {played.executed_looks}; close its thoughts, and "
+                "box the answer"
+            )
+        own = [t for t, said in zip(played.token_ids, played.is_sampled, strict=True) if said]
+        wrong = [t for t in own if t in self.chat.banned_ids]
+        if wrong or own.count(self.chat.end_id) != len(shown.turns):
+            token = self.chat.decode([wrong[0] if wrong else self.chat.end_id])
+            raise DataError(
+                f"demonstration {shown.id!r}: say must hold no token that opens or ends a turn or "
+                f"stands for pixels, got {token}; take it out"
+            )
 
     def _texts(self, shown: Demonstration) -> list[str]:
         """Return what the model says in each turn, calls included."""
         source = self.sources.get(shown.image)
         views = [source.full_view(self.chat.budget)]
         texts = []
-        for number, turn in enumerate(shown.turns):
-            said = self._opened(turn.say) if number == 0 else turn.say
+        for turn in shown.turns:
+            said = self._opened(turn.say)
             if turn.look is None:
                 texts.append(said)
                 continue
@@ -217,7 +237,7 @@ class Played(Sequence[Rollout]):
         return texts
 
     def _opened(self, say: str) -> str:
-        """Return a first turn as it goes on where the model's own opening ends."""
+        """Return a turn as it goes on where the model's own opening ends."""
         if THINK not in self.chat.opening:
             return say
         if say.startswith(THINK):

@@ -7,7 +7,8 @@ prints its one line and exits with code 2. A model's bad output is data: an obse
 expected, and what to do.
 """
 
-from typing import get_args
+from collections.abc import Iterator
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -73,15 +74,25 @@ def wrong_setting(model: type[BaseModel], error: ValidationError) -> ConfigError
         step is no setting; use one of steps
     """
     first = error.errors()[0]
-    path = [str(part) for part in first["loc"] if str(part).isidentifier() or str(part).isdigit()]
+    is_unknown = first["type"] == "extra_forbidden"
+    *above, last = (*map(str, first["loc"]),) or ("",)
+    path = [part for part in above if part.isidentifier() or part.isdigit()]
+    path += [last] if is_unknown or last.isidentifier() or last.isdigit() else []
     name = ".".join(path) or "config"
-    if first["type"] == "extra_forbidden":
+    if is_unknown:
         for part in path[:-1]:
-            kind = model.model_fields[part].annotation
-            inner = [one for one in (kind, *get_args(kind)) if isinstance(one, type)]
-            model = next((one for one in inner if issubclass(one, BaseModel)), model)
+            if part in model.model_fields:
+                model = next(_models_in(model.model_fields[part].annotation), model)
         return ConfigError(f"{name} is no setting; use one of {', '.join(model.model_fields)}")
     raised = first.get("ctx", {}).get("error")
     if isinstance(raised, ConfigError):
         return ConfigError(f"{name}: {raised}")
     return ConfigError(f"{name}: {first['msg']}, got {first['input']!r}")
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    """Yield the models that a field's type is made of: of `X | None`, `tuple[X, ...]` it is X."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _models_in(inner)

@@ -1,12 +1,16 @@
 """Training runs of a recipe: from its files to a checkpoint, on one process or many."""
 
 import hashlib
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Literal
+
+import torch
 
 from lookless.benchmarks.benchmark import Benchmark
 from lookless.benchmarks.questions import Selection, read_questions, with_images
 from lookless.benchmarks.registry import benchmark
+from lookless.chat.chatml import ChatML
 from lookless.demonstrations import Played, read_demonstrations
 from lookless.episode import Question
 from lookless.errors import ConfigError
@@ -27,7 +31,8 @@ from lookless.vlm.hub import checkpoint_folder
 
 Stage = Literal["sft", "rl"]
 FREE = frozenset({"rollouts", "alarms"})
-"""Settings that a continued run may change: who makes the rollouts, and what is warned of."""
+"""Settings that a continued run may change: who makes the rollouts, which then differ by rounding
+at most, and what is warned of."""
 
 
 def run_stage(
@@ -57,32 +62,38 @@ def run_stage(
         LooklessError: If settings, data, model or folder do not fit.
         StoppedError: If SIGTERM or SIGINT came; what was done is saved.
     """
-    start = checkpoint_folder(recipe.model)
-    chat = load_parts(start, recipe.pixels).chat
+    start = ranks.together(lambda: checkpoint_folder(recipe.model))
+    chat = ranks.together(lambda: load_parts(start, recipe.pixels)).chat
     sources = SourceCache()
     data = recipe.data
+    source = benchmark(data.reader)
+    asked: list[Question] = []
+    validation: list[Question] = []
+    shown = held_out = None
     if stage == "sft":
-        file = _given(data.demonstrations, "demonstrations")
-        most = recipe.sft.max_context
-        shown = Played(chat, read_demonstrations(file), sources, most)
-        held_out = None
+        shown = _demonstrated(chat, data.demonstrations, sources, recipe, ranks, progress)
         if data.held_out is not None:
-            held_out = Played(chat, read_demonstrations(data.held_out), sources, most)
-        hashes = [_hash(file), data.held_out and _hash(data.held_out)]
+            held_out = _demonstrated(chat, data.held_out, sources, recipe, ranks, progress)
+        hashes = [file and _hash(file) for file in (data.demonstrations, data.held_out)]
     else:
-        source = benchmark(data.reader)
-        asked = read_all(source, _given(data.questions, "questions"), cache)
-        validation = read_all(source, data.validation, cache) if data.validation else []
+        asked = ranks.together(lambda: read_all(source, _given(data.questions, "questions"), cache))
+        if data.validation is not None:
+            file = data.validation
+            validation = ranks.together(lambda: read_all(source, file, cache))
         hashes = [questions_hash(asked), questions_hash(validation)]
-    if ranks.is_first:
-        settings = recipe.model_dump(mode="json", exclude={"rl" if stage == "sft" else "sft"})
-        identity = {"stage": stage, "model_identity": fingerprint(start), "data_hashes": hashes}
-        open_run(out, {**settings, **identity}, resume=resume, free=FREE)
-    ranks.wait()
-    if is_finished(out):
+    settings = recipe.model_dump(mode="json", exclude={"rl" if stage == "sft" else "sft"})
+    identity = {"stage": stage, "model_identity": fingerprint(start), "data_hashes": hashes}
+
+    def opened() -> None:
+        if ranks.is_first:
+            open_run(out, {**settings, **identity}, resume=resume, free=FREE)
+
+    ranks.together(opened)
+    if ranks.first(is_finished(out)):
         return out / CHECKPOINT
-    vlm = load_vlm(start, limits=recipe.pixels)
-    if stage == "sft":
+    vlm = ranks.together(lambda: load_vlm(start, limits=recipe.pixels))
+    torch.manual_seed(recipe.seed)  # of adapters, which begin alike in all processes
+    if shown is not None:
         engine = Engine(vlm, recipe.engine, ranks)
         sft_stage(out, engine, shown, recipe.sft, recipe.seed, progress, held_out)
         return out / CHECKPOINT
@@ -103,6 +114,30 @@ def read_all(source: Benchmark, data: Path, cache: Path) -> list[Question]:
     """
     chosen = read_questions(source, data.resolve(), Selection(), is_partial=True)
     return with_images(source, data.resolve(), chosen, cache).questions
+
+
+def _demonstrated(
+    chat: ChatML,
+    file: Path | None,
+    sources: SourceCache,
+    recipe: Recipe,
+    ranks: Ranks,
+    progress: Progress,
+) -> Played:
+    """Return demonstrations of which each is known to be playable; processes share the work."""
+
+    def checked() -> Played:
+        shown = read_demonstrations(_given(file, "demonstrations"))
+        played = Played(chat, shown, sources, recipe.sft.max_context)
+        mine = ranks.share(range(len(shown)))
+        with progress("checking", len(mine)) if ranks.is_first else nullcontext() as step:
+            for done, k in enumerate(mine, 1):
+                _ = played[k]
+                if step is not None:
+                    step(done, "")
+        return played
+
+    return ranks.together(checked)
 
 
 def _given(path: Path | None, name: str) -> Path:

@@ -475,6 +475,8 @@ class _Worker:
         """Build the policy, unless it is there."""
         # Not when the actor is made: Ray would hide what was raised.
         if self._policy is None:
+            if not _ray().get_gpu_ids():  # Ray leaves those visible that it has not given
+                os.environ["CUDA_VISIBLE_DEVICES"] = ""
             self._policy = self._build()
 
     def roll_out(self, asked: bytes) -> tuple[bytes, int | None]:

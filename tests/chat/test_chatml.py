@@ -1,3 +1,5 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -115,3 +117,16 @@ def test_any_text_comes_back_from_its_tokens(chat: ChatML, text: str) -> None:
 def test_control_tokens_come_back(chat: ChatML, parts: list[str]) -> None:
     text = "".join(parts)
     assert chat.decode(chat.encode(text)) == text
+
+
+def test_threads_that_share_a_dialect_do_not_disturb_each_other(chat: ChatML) -> None:
+    """Whether special tokens are split is a state of the tokenizer."""
+    view = View(Box(0, 0, 640, 480, Frame.SOURCE), *chat.budget.resized(640, 480))
+    expected = chat.prompt(view, "What <|im_start|> is it?", Mode.ADAPTIVE)
+    with ThreadPoolExecutor(8) as pool:
+        made = list(
+            pool.map(
+                lambda _: chat.prompt(view, "What <|im_start|> is it?", Mode.ADAPTIVE), range(2000)
+            )
+        )
+    assert all(one == expected for one in made)

@@ -3,6 +3,7 @@
 import base64
 import binascii
 import hashlib
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,7 +51,8 @@ def unpack(embedded: Embedded, folder: Path) -> Path:
     try:
         if not file.exists():
             folder.mkdir(parents=True, exist_ok=True)
-            part = file.with_suffix(".part")
+            # Others may write the same image at the same time.
+            part = file.with_suffix(f".{uuid.uuid4().hex}.part")
             part.write_bytes(data)
             part.replace(file)
     except OSError as error:

@@ -7,6 +7,7 @@ The segments are cut so that together they are the tokens of the whole text, as 
 chat template gives it; see `template`.
 """
 
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -17,6 +18,8 @@ from lookless.episode import LookOutcome, Mode
 from lookless.frames import Frame, View
 from lookless.images import Budget
 
+_TOKENIZING = threading.Lock()
+"""Whether special tokens are split is a state of the tokenizer, which threads share."""
 IM_START, IM_END = "<|im_start|>", "<|im_end|>"
 
 REFUSALS: dict[LookOutcome, str] = {
@@ -87,7 +90,8 @@ class ChatML:
 
     def encode(self, text: str) -> list[int]:
         """Return the ids of `text`; special tokens in it are recognised, none is added."""
-        ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False)
+        with _TOKENIZING:
+            ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False)
         return ids
 
     def _encode_literally(self, text: str) -> list[int]:
@@ -96,9 +100,10 @@ class ChatML:
         Tokens that Qwen adds without making them special (`<tool_call>`, `</think>`) stay tokens:
         the loop reads calls and answers from the model's own turns only.
         """
-        ids: list[int] = self.tokenizer.encode(
-            text, add_special_tokens=False, split_special_tokens=True
-        )
+        with _TOKENIZING:
+            ids: list[int] = self.tokenizer.encode(
+                text, add_special_tokens=False, split_special_tokens=True
+            )
         return ids
 
     def decode(self, ids: list[int]) -> str:

@@ -5,9 +5,9 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from lookless.chat import tiny
 from lookless.chat.chatml import ChatML
@@ -17,7 +17,7 @@ from lookless.errors import ConfigError
 from lookless.frames import Frame
 from lookless.policies.policy import Policy
 from lookless.policies.scripted import SCRIPTS, ScriptedPolicy
-from lookless.policies.vllm import VllmSettings
+from lookless.policies.vllm import VllmPolicy, VllmSettings
 from lookless.rollout import Limits
 from lookless.vlm.families import PixelLimits
 from lookless.workers import PolicySpec, Workers, WorkerSettings
@@ -48,6 +48,13 @@ class Server:
     then spoken to as its family is. None: in general words."""
 
 
+class Closable(Protocol):
+    """Something that runs until it is ended."""
+
+    def close(self) -> None:
+        """End it."""
+
+
 class Local(BaseModel):
     """How a checkpoint is run."""
 
@@ -63,6 +70,16 @@ class Local(BaseModel):
     """Its context and number of images follow from the limits of an episode."""
     workers: WorkerSettings | None = None
     """Ray actors that each hold an engine; None: one in this process."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        said = {"max_context", "max_images", "dtype"} & self.vllm.model_fields_set
+        if said:
+            raise ConfigError(
+                "vllm.max_context, vllm.max_images and vllm.dtype must be left to --max-context, "
+                f"--max-looks and --dtype, got {min(said)}; say those instead"
+            )
+        return self
 
 
 @dataclass(frozen=True)
@@ -89,11 +106,13 @@ class Model:
     """What computes a checkpoint's numbers: engine and type; None where that is not known."""
     workers: Workers | None = None
     """That answer instead of a policy in this process."""
+    engine: Closable | None = None
+    """What must be ended when nothing is asked any more."""
 
     def close(self) -> None:
-        """End its workers."""
-        if self.workers is not None:
-            self.workers.close()
+        """End what runs it besides this process's own code: workers, or an engine."""
+        if self.engine is not None:
+            self.engine.close()
 
 
 def open_model(
@@ -200,16 +219,17 @@ def _checkpoint(
     if local.workers is not None:
         name = f"lookless-{uuid.uuid4().hex[:12]}"
         workers = Workers.start(made.build, local.workers, name)
-    policy = _unused if workers else made.build().seeded
+    built = None if workers else made.build()
     return Model(
         str(folder),
         fingerprint(folder),
         parts.chat,
-        policy,
+        built.seeded if built else _unused,
         usual,
         batch=96 * (local.workers.count if local.workers else 1),
         precision=f"{local.engine} {dtype}",
         workers=workers,
+        engine=workers or (built if isinstance(built, VllmPolicy) else None),
     )
 
 

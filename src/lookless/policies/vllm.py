@@ -11,10 +11,10 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
 from lookless.chat.chatml import ChatML
@@ -25,6 +25,14 @@ from lookless.vlm.families import NO_LIMITS, PixelLimits, load_parts
 
 if TYPE_CHECKING:
     from vllm import LLM
+
+
+_OURS = frozenset(
+    "model dtype max_model_len max_num_seqs limit_mm_per_prompt gpu_memory_utilization "
+    "tensor_parallel_size enforce_eager enable_prefix_caching logprobs_mode mm_processor_kwargs "
+    "disable_log_stats".split()
+)
+"""Arguments of `vllm.LLM` that the settings below stand for, or that rollouts rely on."""
 
 
 class VllmSettings(BaseModel):
@@ -44,13 +52,24 @@ class VllmSettings(BaseModel):
     cache_gib: float = Field(1.0, gt=0)
     """Of keys and values, without a GPU."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """`auto` is that of the checkpoint."""
+    """`auto` is vLLM's own choice, half precision even for a float32 checkpoint; in a recipe it is
+    that of the trained model's computation."""
     gpus: int = Field(1, ge=1)
     """That one copy of the weights is spread over (tensor parallelism)."""
     eager: bool = False
     """Without CUDA graphs: starts sooner, runs slower."""
     settings: dict[str, Any] = Field(default_factory=dict)
     """Further arguments of `vllm.LLM`."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        ours = sorted(_OURS & self.settings.keys())
+        if ours:
+            raise ConfigError(
+                f"settings must be further arguments of vllm.LLM, got {ours[0]}, which is set "
+                "already; leave it out, or use the setting for it"
+            )
+        return self
 
 
 DEFAULTS = VllmSettings()

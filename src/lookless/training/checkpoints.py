@@ -107,7 +107,8 @@ class Checkpoints:
         Raises:
             RunError: If the checkpoint is damaged or of another model.
         """
-        steps = self.steps()
+        # Others may not see yet what the first one has written.
+        steps = engine.ranks.first(self.steps())
         if not steps:
             return None
         place = self.place(steps[-1] if step is None else step)

@@ -26,7 +26,7 @@ def train(
     save_every: int,
     one_step: Callable[[int], LooklessError | None],
     grown: Stateful | None = None,
-    score: Callable[[], float] | None = None,
+    score: Callable[[], float | None] | None = None,
 ) -> None:
     """Take the steps that are still to be taken.
 
@@ -60,7 +60,8 @@ def train(
             done = step + 1
             signal = engine.ranks.most(stop.signal or 0)
             if done % save_every == 0 or done == steps or signal or ill:
-                measured = None if score is None or signal or ill else score()
+                is_due = done % save_every == 0 or done == steps
+                measured = score() if score is not None and is_due and not ill else None
                 kept = {"grown": None if grown is None else grown.state()}
                 checkpoints.save(engine, done, kept, measured)
             if ill:

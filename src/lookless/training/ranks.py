@@ -1,17 +1,21 @@
 """The processes that train together: who am I, and what do the others say."""
 
+import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch._C._distributed_c10d import HashStore
 
-from lookless.errors import ConfigError
+from lookless.errors import ConfigError, LooklessError
 
 T = TypeVar("T")
+PATIENCE = timedelta(hours=12)
+"""Longest that processes wait for one: far above what a worker that hangs may take."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,8 @@ class Ranks:
         if world == 1:
             return cls(device=device)
         if not dist.is_initialized():
-            dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
+            backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+            dist.init_process_group(backend, timeout=PATIENCE)
         return cls(dist.get_rank(), dist.get_world_size(), device)
 
     @property
@@ -75,6 +80,36 @@ class Ranks:
         found: list[Any] | None = [None] * self.world if self.is_first else None
         dist.gather_object(mine, found)
         return found or []
+
+    def first(self, value: T) -> T:
+        """Return what the first process has, to all."""
+        return self.gather(value)[0]
+
+    def together(self, make: Callable[[], T]) -> T:
+        """Return what a function makes here; where it fails in one process, all end.
+
+        The first one raises what was raised, and the others end in silence: none waits for one that
+        has gone.
+
+        Raises:
+            LooklessError: As `make` does in any process.
+        """
+        error: LooklessError | None = None
+        try:
+            made = make()
+        except LooklessError as raised:
+            error = raised
+        raised_by = [one for one in self.gather(error) if one is not None]
+        if not raised_by:
+            return made
+        if not self.is_first:
+            raise SystemExit(2)
+        raise raised_by[0]
+
+    def seed(self, *place: int) -> None:
+        """Let what torch draws here, such as dropout, follow from a place in training."""
+        drawn = hashlib.blake2b(repr((*place, self.rank)).encode(), digest_size=7).digest()
+        torch.manual_seed(int.from_bytes(drawn))
 
     def sum(self, value: float) -> float:
         """Return the sum over all processes."""

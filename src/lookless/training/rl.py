@@ -51,7 +51,7 @@ def rl(
     log: Log,
     grade: Grade,
     alarms: Alarms | None = None,
-    validate: Callable[[], float] | None = None,
+    validate: Callable[[], float | None] | None = None,
 ) -> None:
     """Train the engine's model, from where `checkpoints` were left.
 
@@ -89,11 +89,12 @@ def rl(
 
     def one_step(step: int) -> AlarmError | None:
         began = time.perf_counter()
+        ranks.seed(seed, step)
         batch = ranks.share(queries_of_step(questions, config.queries, step, seed))
         collector.synchronise(engine)
         synchronised = time.perf_counter()
         requests = [(question, mode) for question in batch for mode in config.modes]
-        rollouts = collector.collect(requests, f"{seed} {step}")
+        rollouts = ranks.together(lambda: collector.collect(requests, f"{seed} {step}"))
         faults = ranks.gather(fault_of_all(rollouts))
         if None not in faults:
             raise PolicyError(faults[-1])
@@ -156,12 +157,14 @@ def queries_of_step(
     questions: Sequence[Question], count: int, step: int, seed: int
 ) -> list[Question]:
     """Return the queries of a step: epochs in shuffled order, a function of seed and step."""
+    orders: dict[int, list[int]] = {}
     chosen = []
     for place in range(step * count, (step + 1) * count):
         epoch, index = divmod(place, len(questions))
-        order = list(range(len(questions)))
-        random.Random(f"{seed}-{epoch}").shuffle(order)
-        chosen.append(questions[order[index]])
+        if epoch not in orders:
+            orders[epoch] = list(range(len(questions)))
+            random.Random(f"{seed}-{epoch}").shuffle(orders[epoch])
+        chosen.append(questions[orders[epoch][index]])
     return chosen
 
 

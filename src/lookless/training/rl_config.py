@@ -76,6 +76,12 @@ class RlConfig(BaseModel):
         except ValidationError as error:
             wrong = wrong_setting(REWARDS[self.reward].config, error)
             raise ConfigError(f"reward_settings: {wrong}") from None
+        if Mode.TOOLFREE in self.loss_modes or not set(self.loss_modes) & set(self.modes):
+            raise ConfigError(
+                "loss_modes must be modes that rollouts are made in, "
+                f"{', '.join(dict.fromkeys(self.modes))}, got {', '.join(self.loss_modes)}; "
+                "take one of these"
+            )
         if self.reward == "rgrl" and not (self.forced and self.prohibited):
             raise ConfigError(
                 "reward rgrl needs forced and prohibited rollouts, "

@@ -54,19 +54,22 @@ def collecting(
     Raises:
         ConfigError: If a package is missing, or an engine refuses its settings.
     """
+    vllm = config.vllm
+    if vllm.dtype == "auto":
+        vllm = vllm.model_copy(update={"dtype": engine.config.dtype})
     if config.workers is not None:
         spec = PolicySpec(
             start.resolve(),
             config.engine,
             rl.temperature,
-            config.vllm,
+            vllm,
             pixels,
             engine.config.dtype,
         )
         with _workers(engine.ranks, spec, config.workers) as workers:
             yield OnWorkers(workers, rl.limits)
     elif config.engine == "vllm":
-        settings = config.vllm
+        settings = vllm
         if engine.ranks.world > 1:
             # Each process has an engine of its own within the group that they train in.
             own = {"distributed_executor_backend": "external_launcher", **settings.settings}
@@ -83,10 +86,11 @@ def collecting(
 
 def _workers(ranks: Ranks, spec: PolicySpec, settings: WorkerSettings) -> Workers:
     """Return the run's workers: the first process starts them, the others join."""
-    [name, *_] = ranks.gather(f"lookless-{uuid.uuid4().hex[:12]}")
-    if ranks.is_first:
-        workers = Workers.start(spec.build, settings, name, ranks.world)
-        ranks.gather(workers.address)
-        return workers
-    [address, *_] = ranks.gather("")
+    name = ranks.first(f"lookless-{uuid.uuid4().hex[:12]}")
+    started = ranks.together(
+        lambda: Workers.start(spec.build, settings, name, ranks.world) if ranks.is_first else None
+    )
+    address = ranks.first(started.address if started else "")
+    if started is not None:
+        return started
     return Workers.join(address, name, settings, ranks.rank, ranks.world)

@@ -16,6 +16,9 @@ from lookless.training.engine import Engine, silent
 from lookless.training.loop import train
 from lookless.training.schedule import constant_then_linear
 
+HELD_AT_ONCE = 64
+"""Held-out demonstrations of each process that are in memory at once."""
+
 
 class SftConfig(BaseModel):
     """Settings of SFT."""
@@ -46,7 +49,7 @@ def sft(
     seed: int,
     checkpoints: Checkpoints,
     log: Callable[[dict[str, float]], None],
-    score: Callable[[], float] | None = None,
+    score: Callable[[], float | None] | None = None,
 ) -> None:
     """Train the engine's model on demonstrated rollouts, from where `checkpoints` were left.
 
@@ -73,8 +76,10 @@ def sft(
         )
     steps = config.steps(len(trajectories))
     model = engine.vlm.model
+    spare = trajectories[0], source(0)
 
     def one_step(step: int) -> None:
+        ranks.seed(seed, step)
         rows = ranks.share(rows_of_step(len(trajectories), config.batch, step, seed))
         part = [trajectories[k] for k in rows]
         seen = [source(k) for k in rows]
@@ -89,7 +94,7 @@ def sft(
             return loss
 
         model.train()
-        engine.backward(part, seen, (trajectories[0], source(0)), loss_of)
+        engine.backward(part, seen, spare, loss_of)
         lr = constant_then_linear(step, steps, config.lr, config.warmup_steps)
         norm = engine.step(lr)
         model.eval()
@@ -114,16 +119,17 @@ def held_out_loss(
         source: As in `sft`.
     """
     ranks = engine.ranks
-    mine = ranks.share(range(len(trajectories)))
-    rollouts = [trajectories[k] for k in mine]
-    seen = [source(k) for k in mine]
     spare = silent(trajectories[0]), source(0)
-    total = 0.0
-    for rows in engine.micro_batches(rollouts):
-        some = [(rollouts[k], seen[k]) if k >= 0 else spare for k in rows]
-        logprobs_BT, mask_BT, _ = engine.replay([r for r, _ in some], [s for _, s in some])
-        total += sft_loss(logprobs_BT, mask_BT, 1.0).item()
-    return ranks.sum(total) / max(ranks.sum(sum(r.sampled_tokens for r in rollouts)), 1)
+    total, tokens = 0.0, 0
+    for start in range(0, len(trajectories), HELD_AT_ONCE * ranks.world):
+        part = range(start, min(start + HELD_AT_ONCE * ranks.world, len(trajectories)))
+        held = [(trajectories[k], source(k)) for k in ranks.share(part)]
+        tokens += sum(r.sampled_tokens for r, _ in held)
+        for rows in engine.micro_batches([r for r, _ in held]):
+            some = [held[k] if k >= 0 else spare for k in rows]
+            logprobs_BT, mask_BT, _ = engine.replay([r for r, _ in some], [s for _, s in some])
+            total += sft_loss(logprobs_BT, mask_BT, 1.0).item()
+    return ranks.sum(total) / max(ranks.sum(tokens), 1)
 
 
 def rows_of_step(count: int, batch: int, step: int, seed: int) -> list[int]:

@@ -5,6 +5,8 @@ of RL, checkpoints/ while it is under way, and in the end checkpoint/, an ordina
 folder, with trained.json beside it.
 """
 
+import logging
+import math
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,7 +16,7 @@ from typing import Any
 from torch.utils.tensorboard import SummaryWriter
 
 from lookless.demonstrations import Played
-from lookless.episode import Mode, Question
+from lookless.episode import Mode, Question, Rollout
 from lookless.images import SourceCache
 from lookless.runs import Progress, Step, append_jsonl, keep_rows, write_json
 from lookless.training.alarms import Alarm, Alarms
@@ -29,9 +31,12 @@ from lookless.training.rl_config import RlConfig
 from lookless.training.scoring import Grade, ScoredGroup
 from lookless.training.sft import SftConfig, held_out_loss, sft
 
+LOG = logging.getLogger(__name__)
 CHECKPOINT = "checkpoint"
 METRICS, ROLLOUTS, ALARMS = "metrics.jsonl", "rollouts.jsonl", "alarms.jsonl"
 VALIDATION, TRAINED = "validation.jsonl", "trained.json"
+MEASURED_AT_ONCE = 96
+"""Validation questions under way at once in each process."""
 SHOWN_GROUPS = 2
 """Groups of each step that are written to rollouts.jsonl."""
 _PART = "reward/part/"
@@ -72,6 +77,12 @@ def sft_stage(
 
         def log(metrics: dict[str, float]) -> None:
             recorder.write(metrics, f"loss {metrics['loss']:.3f}")
+            if not math.isfinite(metrics["loss"] + metrics["grad_norm"]):
+                LOG.warning(
+                    "step %d: loss and gradient must be finite, got %g and %g, of which nothing is "
+                    "learned; lower lr if it happens again",
+                    metrics["step"], metrics["loss"], metrics["grad_norm"],
+                )  # fmt: skip
 
         def score() -> float:
             assert held_out is not None
@@ -128,10 +139,12 @@ def rl_stage(
             for one in chosen:
                 append_jsonl(folder / ROLLOUTS, {"step": metrics["step"]} | group_record(one))
 
-        def validate() -> float:
+        def validate() -> float | None:
             collector.synchronise(engine)
             found = measured(collector, engine.ranks, validation, grade)
             recorder.measured(**found)
+            if "accuracy" not in found:
+                return None
             return found["accuracy"] - config.look_cost * found["look_rate"]
 
         rl(
@@ -146,18 +159,26 @@ def measured(
 ) -> dict[str, float]:
     """Return accuracy and look rate of adaptive rollouts, sampled as in training.
 
+    `undecided` counts faults, and what could not be graded; if that is all, it stands alone.
+
     All processes must call it; the collector must have the weights that are measured.
     """
     mine = ranks.share(questions)
-    rollouts = collector.collect([(question, Mode.ADAPTIVE) for question in mine], "validation")
-    grades = [grade(question, r) for question, r in zip(mine, rollouts, strict=True)]
-    parts = ranks.gather([(g, r.is_used) for g, r in zip(grades, rollouts, strict=True)])
-    decided = [(g, used) for part in parts for g, used in part if g is not None]
-    count = max(len(decided), 1)
-    return {
-        "accuracy": sum(g for g, _ in decided) / count,
-        "look_rate": sum(used for _, used in decided) / count,
-    }
+    asked = [(question, Mode.ADAPTIVE) for question in mine]
+
+    def collected() -> list[Rollout]:
+        parts = [asked[k : k + MEASURED_AT_ONCE] for k in range(0, len(asked), MEASURED_AT_ONCE)]
+        return [r for part in parts for r in collector.collect(part, "validation")]
+
+    rollouts = ranks.together(collected)
+    graded = [(grade(question, r), r.is_used) for question, r in zip(mine, rollouts, strict=True)]
+    every = [one for part in ranks.gather(graded) for one in part]
+    decided = [(g, used) for g, used in every if g is not None]
+    found: dict[str, float] = {"undecided": float(len(every) - len(decided))}
+    if decided:
+        found["accuracy"] = sum(g for g, _ in decided) / len(decided)
+        found["look_rate"] = sum(used for _, used in decided) / len(decided)
+    return found
 
 
 class _Recorder:
@@ -176,7 +197,8 @@ class _Recorder:
         self._draw({k: v for k, v in metrics.items() if k not in ("step", "steps")})
         for alarm in said:
             append_jsonl(self.folder / ALARMS, alarm)
-        self.step(self.last, " ".join([*(f"[{alarm.name}]" for alarm in said), note]))
+            LOG.warning("step %d: alarm %s: %s", alarm.step, alarm.name, alarm.message)
+        self.step(self.last, note)
 
     def measured(self, **values: float) -> None:
         """Write what was measured on data that is not learned from."""
@@ -218,8 +240,7 @@ def _recording(
 
 def _export(folder: Path, engine: Engine, checkpoints: Checkpoints) -> None:
     """Leave the best checkpoint, or else the last one, as an ordinary folder."""
-    best = checkpoints.best()
-    last = steps_done(checkpoints)
+    best, last = engine.ranks.first((checkpoints.best(), steps_done(checkpoints)))
     if best is not None and best[0] != last:
         checkpoints.restore(engine, best[0])
     if engine.ranks.is_first:

@@ -1,4 +1,10 @@
 import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -227,3 +233,64 @@ def test_mistakes_are_said_before_anything_is_written(
         runs.train(stage, "a", override)
     assert "\n" not in str(raised.value)
     assert not (runs.folder / "a").exists()
+
+
+def command(runs: Runs, *words: str, processes: int = 2) -> subprocess.Popen[str]:
+    """Start `lookless` by torchrun, in a group of its own."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = str(found.getsockname()[1])
+    launcher = ["-m", "torch.distributed.run", "--nproc-per-node", str(processes)]
+    return subprocess.Popen(
+        [sys.executable, *launcher, "--master-port", port, "-m", "lookless", *words],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=runs.folder,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_two_processes_by_the_command_do_what_one_does(runs: Runs) -> None:
+    alone = runs.train("rl", "alone")
+    words = ("rl", str(runs.folder), "--out", "two")
+    out, err = (process := command(runs, *words)).communicate(timeout=300)
+    assert process.returncode == 0, err[-2000:]
+    assert out.count("checkpoint:") == 1
+    for one, other in zip(runs.rows("alone"), runs.rows("two"), strict=True):
+        assert other == pytest.approx(one, rel=1e-3, abs=1e-5)
+    first, second = weights(alone), weights(runs.folder / "two" / "checkpoint")
+    for name, weight in first.items():
+        torch.testing.assert_close(second[name], weight, rtol=0, atol=2e-4, msg=name)
+    # A mistake is said once, whoever finds it, and nobody waits for the others.
+    for wrong, said in (
+        (("--out", "two"), "output folder must be new"),
+        (("--out", "x", "--set", "data.questions=no"), "data must be a folder or a table"),
+        (("--out", "x", "--set", "rl.queries=1"), "queries must be one for each of 2 processes"),
+    ):
+        _, err = (process := command(runs, "rl", str(runs.folder), *wrong)).communicate(timeout=120)
+        assert process.returncode != 0
+        assert sum(line.startswith(f"lookless: {said}") for line in err.splitlines()) >= 1, err
+        assert "Connection closed" not in err
+
+
+@pytest.mark.slow
+def test_two_processes_asked_to_stop_save_and_go_on_with_one(runs: Runs) -> None:
+    whole = runs.train("sft", "whole", "sft.epochs=12", "sft.save_every=99")
+    more = ("--set", "sft.epochs=12", "--set", "sft.save_every=99")
+    process = command(runs, "sft", str(runs.folder), "--out", "part", *more)
+    metrics = runs.folder / "part" / "metrics.jsonl"
+    deadline = time.monotonic() + 240
+    while not metrics.exists() or len(metrics.read_text().splitlines()) < 3:
+        assert process.poll() is None, process.communicate()[1][-2000:]
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert "stopped after step" in err
+    done = len(runs.rows("part"))
+    assert 3 <= done < 24
+    part = runs.train("sft", "part", "sft.epochs=12", "sft.save_every=99", resume=True)
+    assert [row["step"] for row in runs.rows("part")] == list(range(1, 25))
+    first, second = weights(whole), weights(part)
+    for name, weight in first.items():
+        torch.testing.assert_close(second[name], weight, rtol=0, atol=5e-3, msg=name)

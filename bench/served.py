@@ -9,6 +9,7 @@ with intervals and the paired differences.
 """
 
 import argparse
+import json
 import os
 import socket
 import subprocess
@@ -28,6 +29,7 @@ from lookless.evaluation.config import EvalConfig
 from lookless.evaluation.run import run_eval
 from lookless.report.terminal import comparisons_table, modes_tables
 from lookless.runs import provenance, write_json
+from lookless.vlm.families import load_parts
 
 PATIENCE_S = 600
 
@@ -43,6 +45,7 @@ def serving(python: Path, checkpoint: Path, log: Path) -> Iterator[str]:
         "--host", "127.0.0.1", "--port", str(port), "--dtype", "float32", "--enforce-eager",
         "--max-model-len", "4096", "--max-num-seqs", "16", "--max-num-batched-tokens", "8192",
         "--no-enable-chunked-prefill", "--limit-mm-per-prompt", '{"image": 4, "video": 0}',
+        "--mm-processor-kwargs", json.dumps(load_parts(checkpoint).chat.budget.keeping_settings()),
     ]  # fmt: skip
     environment = os.environ | {
         "VLLM_CPU_KVCACHE_SPACE": "1",

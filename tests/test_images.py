@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from PIL import Image
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
@@ -677,3 +677,16 @@ def test_an_image_beyond_the_bound_drives_out_no_other(tmp_path: Path) -> None:
     assert pool.find("small") is small
     assert pool.find("large") is None
     assert pool.decoded_bytes == 400
+
+
+@given(
+    st.integers(8, 3000), st.integers(8, 3000), st.sampled_from([(16900, 25600), (3136, 401408)])
+)
+def test_views_are_kept_as_they_are_by_a_processor_told_so(
+    width: int, height: int, limits: tuple[int, int]
+) -> None:
+    """Such as 666 x 666, which becomes 128 x 128 and is then below the least size."""
+    assume(max(width, height) <= 100 * min(width, height))
+    view = PixelBudget(*limits, 32).resized(width, height)
+    size = PixelBudget(*limits, 32).keeping_settings()["size"]
+    assert PixelBudget(size["shortest_edge"], size["longest_edge"], 32).resized(*view) == view

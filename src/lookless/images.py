@@ -100,6 +100,9 @@ class Budget(Protocol):
         """Return how many tokens a view of `width` x `height` pixels costs."""
 
     def processor_settings(self) -> dict[str, Any]:
+        """Return what the family's image processor must be told to resize as `resized` does."""
+
+    def keeping_settings(self) -> dict[str, Any]:
         """Return what the family's image processor must be told to keep views as they are."""
 
 
@@ -159,8 +162,19 @@ class PixelBudget:
         return (width // self.factor) * (height // self.factor)
 
     def processor_settings(self) -> dict[str, Any]:
-        """Return what the family's image processor must be told to keep views as they are."""
+        """Return what the family's image processor must be told to resize as `resized` does."""
         return {"size": {"shortest_edge": self.min_pixels, "longest_edge": self.max_pixels}}
+
+    def keeping_settings(self) -> dict[str, Any]:
+        """Return what the family's image processor must be told to keep views as they are.
+
+        Where `min_pixels` is close to `max_pixels`, rounding to multiples of the factor can leave a
+        view outside of both; shown to the processor once more, it would be resized again.
+        """
+        sides = math.sqrt(self.min_pixels) * (MAX_ASPECT_RATIO + 1) / math.sqrt(MAX_ASPECT_RATIO)
+        enlarged = math.ceil(self.min_pixels + self.factor * sides + self.factor**2)
+        most = max(self.max_pixels, enlarged)
+        return {"size": {"shortest_edge": self.factor**2, "longest_edge": most}}
 
     def _multiple(self, rounding: Callable[[float], int], side: float) -> int:
         return rounding(side / self.factor) * self.factor

@@ -8,9 +8,7 @@ import sys
 
 import numpy as np
 import torch
-import torchvision.io
 from PIL import Image
-from transformers.cli.transformers import main
 
 
 def decode_image(data: torch.Tensor, *_: object, **__: object) -> torch.Tensor:
@@ -19,7 +17,15 @@ def decode_image(data: torch.Tensor, *_: object, **__: object) -> torch.Tensor:
     return torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    import torchvision.io
+
     torchvision.io.decode_image = decode_image
+    from transformers.cli.transformers import main as serve
+
     sys.argv = ["transformers", "serve", *sys.argv[1:]]
+    serve()
+
+
+if __name__ == "__main__":
     main()

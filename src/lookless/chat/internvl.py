@@ -60,8 +60,12 @@ class TileBudget:
         )
         return columns * side, rows * side
 
-    def processor_settings(self) -> dict[str, Any]:
+    def keeping_settings(self) -> dict[str, Any]:
         """Return what the family's image processor must be told to keep canvases as they are."""
+        return self.processor_settings()
+
+    def processor_settings(self) -> dict[str, Any]:
+        """Return what the family's image processor must be told to tile as `resized` does."""
         return {"min_patches": self.min_tiles, "max_patches": self.max_tiles}
 
     def visual_tokens(self, width: int, height: int) -> int:

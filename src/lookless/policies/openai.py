@@ -181,7 +181,11 @@ def _more_settings(chat: RemoteChat | ChatML, maker: str) -> dict[str, Any]:
         return {}
     if maker == "vllm":
         banned = [chat.decode([token]) for token in chat.banned_ids]
-        more = {"bad_words": banned, "return_token_ids": True, "skip_special_tokens": False}
+        more = {
+            "bad_words": banned,
+            "return_token_ids": True,
+            "skip_special_tokens": False,
+        }
         return {"logprobs": True, "extra_body": more}
     bias = {"logit_bias": {str(token): -100.0 for token in chat.banned_ids}}
     return {**bias, "logprobs": True} if maker == "sglang" else bias

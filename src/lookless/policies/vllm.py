@@ -284,7 +284,7 @@ def _engine(folder: Path, chat: ChatML, settings: VllmSettings) -> "LLM":
         "enable_prefix_caching": True,
         "logprobs_mode": "processed_logprobs",
         "disable_log_stats": False,
-        "mm_processor_kwargs": chat.budget.processor_settings(),
+        "mm_processor_kwargs": chat.budget.keeping_settings(),
     }
     if not torch.cuda.is_available():
         # A prompt computed in chunks makes vLLM rewind its seed, which it cannot on a CPU.

@@ -78,6 +78,7 @@ def test_overrides_go_before_the_file(tmp_path: Path) -> None:
         ("engine.lora.foo=1", "engine.lora.foo is no setting; use one of rank, alpha, dropout"),
         ("rollouts.vllm.foo=1", "rollouts.vllm.foo is no setting; use one of max_context"),
         ("rollouts.workers={count=1, foo=1}", "rollouts.workers.foo is no setting; use one of"),
+        ("rollouts.workers.cont=1", "rollouts.workers.cont is no setting; use one of count"),
         ("rl.max-looks=1", "rl.max-looks is no setting; use one of steps, queries"),
         ("rl.loss_modes=['toolfree']", "loss_modes must be modes that rollouts are made in"),
         ("rl={reward='accuracy', forced=0, prohibited=0, loss_modes=['forced']}",

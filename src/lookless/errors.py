@@ -73,7 +73,9 @@ def wrong_setting(model: type[BaseModel], error: ValidationError) -> ConfigError
         ...     print(wrong_setting(Training, error))
         step is no setting; use one of steps
     """
-    first = error.errors()[0]
+    found = error.errors()
+    # What is unknown is most often a slip of the pen, which others follow from.
+    first = next((one for one in found if one["type"] == "extra_forbidden"), found[0])
     is_unknown = first["type"] == "extra_forbidden"
     *above, last = (*map(str, first["loc"]),) or ("",)
     path = [part for part in above if part.isidentifier() or part.isdigit()]

@@ -18,7 +18,7 @@ from lookless.evaluation.model import fingerprint
 from lookless.evaluation.protocol import questions_hash
 from lookless.images import SourceCache
 from lookless.recipe import Recipe
-from lookless.runs import Progress, open_run
+from lookless.runs import Progress, check_folder, open_run
 from lookless.training.alarms import Alarms
 from lookless.training.engine import Engine
 from lookless.training.ranks import Ranks
@@ -62,6 +62,13 @@ def run_stage(
         LooklessError: If settings, data, model or folder do not fit.
         StoppedError: If SIGTERM or SIGINT came; what was done is saved.
     """
+
+    def early() -> None:
+        _check_shares(stage, recipe, ranks)
+        if ranks.is_first:
+            check_folder(out, resume=resume)
+
+    ranks.together(early)
     start = ranks.together(lambda: checkpoint_folder(recipe.model))
     chat = ranks.together(lambda: load_parts(start, recipe.pixels)).chat
     sources = SourceCache()
@@ -88,17 +95,19 @@ def run_stage(
         if ranks.is_first:
             open_run(out, {**settings, **identity}, resume=resume, free=FREE)
 
-    ranks.together(opened)
     if ranks.first(is_finished(out)):
+        ranks.together(opened)
         return out / CHECKPOINT
     vlm = ranks.together(lambda: load_vlm(start, limits=recipe.pixels))
     torch.manual_seed(recipe.seed)  # of adapters, which begin alike in all processes
     if shown is not None:
         engine = Engine(vlm, recipe.engine, ranks)
+        ranks.together(opened)
         sft_stage(out, engine, shown, recipe.sft, recipe.seed, progress, held_out)
         return out / CHECKPOINT
     engine = Engine(vlm, recipe.engine, ranks, with_reference=recipe.rl.kl_weight > 0)
     with collecting(engine, start, sources, recipe.rollouts, recipe.rl, recipe.pixels) as collector:
+        ranks.together(opened)
         rl_stage(
             out, engine, collector, asked, sources, recipe.rl, recipe.seed, progress,
             grade_by(source.grade), Alarms(recipe.alarms), validation,
@@ -138,6 +147,17 @@ def _demonstrated(
         return played
 
     return ranks.together(checked)
+
+
+def _check_shares(stage: Stage, recipe: Recipe, ranks: Ranks) -> None:
+    name, count = (
+        ("sft.batch", recipe.sft.batch) if stage == "sft" else ("rl.queries", recipe.rl.queries)
+    )
+    if count < ranks.world:
+        raise ConfigError(
+            f"{name} must be at least one for each of {ranks.world} processes, got {count}; "
+            "raise it, or start fewer"
+        )
 
 
 def _given(path: Path | None, name: str) -> Path:

@@ -127,4 +127,13 @@ def test_config_that_cannot_be_built(checkpoint: Path) -> None:
     config = json.loads((checkpoint / "config.json").read_text())
     config["text_config"]["num_hidden_layers"] = "four"
     (checkpoint / "config.json").write_text(json.dumps(config))
+    line = said(checkpoint)
+    assert line.startswith("checkpoint must be complete, got ")
+    assert "num_hidden_layers" in line
+
+
+def test_config_that_makes_no_sense(checkpoint: Path) -> None:
+    config = json.loads((checkpoint / "config.json").read_text())
+    config["text_config"]["num_key_value_heads"] = 0
+    (checkpoint / "config.json").write_text(json.dumps(config))
     assert said(checkpoint).startswith("config.json must describe a model that can be built, got ")

@@ -43,6 +43,7 @@ def test_wrong_template(checkpoint: Path, recipe: MakeRecipe) -> None:
 
 
 def test_no_template(checkpoint: Path, recipe: MakeRecipe) -> None:
+    (checkpoint / "chat_template.jinja").unlink()
     [said] = messages(found(checkpoint, recipe()), Level.WARNING)
     assert said.startswith("checkpoint has no chat template, so nothing tells whether prompts are")
 

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,7 +16,8 @@ from lookless.lookworld.trajectories import demonstrations
 from lookless.losses import sft_loss
 from lookless.training.engine import Engine, EngineConfig
 from lookless.training.lora import LoraSettings
-from lookless.vlm import VLM
+from lookless.training.replay import Replay
+from lookless.vlm import VLM, load_vlm
 
 
 @pytest.fixture
@@ -85,3 +87,31 @@ def test_gradients_that_are_not_finite_are_thrown_away(own_vlm: VLM, shown: Play
     _, norm = step(engine, shown)
     assert norm > 0
     assert any(not torch.equal(one, before[n]) for n, one in own_vlm.model.state_dict().items())
+
+
+def test_merged_export_gives_the_logits_of_the_adapters(
+    own_vlm: VLM, shown: Played, tmp_path: Path
+) -> None:
+    before = copy.deepcopy(own_vlm.model.state_dict())
+    engine = Engine(own_vlm, EngineConfig(lora=LoraSettings(rank=4, alpha=8)))
+    adapters = {n for n, p in own_vlm.model.named_parameters() if p.requires_grad}
+    assert adapters
+    assert all(".lora_" in name for name in adapters)
+    for _ in range(3):
+        step(engine, shown, lr=1e-2)
+    rollouts, seen = list(shown), [shown.source(k) for k in range(len(shown))]
+    with torch.no_grad():
+        ours, _, _ = engine.replay(rollouts, seen)
+        engine.export(tmp_path / "merged")
+        merged = load_vlm(tmp_path / "merged")
+        theirs, _, _ = Replay(merged, None)(rollouts, seen)
+    torch.testing.assert_close(theirs, ours, rtol=1e-4, atol=1e-4)
+    # Only the matrices that have adapters moved, and what was below them is as it was.
+    moved = {n for n, w in merged.model.state_dict().items() if not torch.equal(w, before[n])}
+    assert moved
+    assert all(name.endswith("_proj.weight") for name in moved)
+    kept = own_vlm.model.state_dict()
+    assert all(
+        torch.equal(kept[n.replace("_proj.weight", "_proj.base_layer.weight")], before[n])
+        for n in moved
+    )

@@ -79,13 +79,14 @@ def asked_of(policy: Policy, questions: Sequence[Question]) -> list[Rollout]:
     return rollout(policy, requests, SourceCache(), LIMITS)
 
 
-def assert_same(ours: Sequence[Rollout], theirs: Sequence[Rollout], *, with_logprobs: bool) -> None:
+def assert_same(ours: Sequence[Rollout], theirs: Sequence[Rollout], *, with_tokens: bool) -> None:
     for one, other in zip(ours, theirs, strict=True):
         assert other.stop is not StopReason.FAULT, other.turns[-1].text
         assert [turn.text for turn in other.turns] == [turn.text for turn in one.turns]
-        assert other.token_ids == one.token_ids
-        assert other.is_sampled == one.is_sampled
-        if with_logprobs:
+        assert other.looks == one.looks
+        if with_tokens:
+            assert other.token_ids == one.token_ids
+            assert other.is_sampled == one.is_sampled
             assert other.logprobs == pytest.approx(one.logprobs, abs=1e-3)
 
 
@@ -134,14 +135,14 @@ def test_servers_say_what_transformers_says(case: Case, monkeypatch: pytest.Monk
     with serving(vllm_command(case.looked, port), port, log) as address:
         policy = OpenAIPolicy(address, chat=chat, concurrency=4)
         assert policy.maker == "vllm"
-        assert_same(expected, asked_of(policy, case.questions), with_logprobs=True)
+        assert_same(expected, asked_of(policy, case.questions), with_tokens=True)
     port = free_port()
     log = case.folder / "transformers.log"
     plain = as_said(case.looked, case.folder / "as-said")
     with serving(transformers_command(plain, port), port, log) as address:
         policy = OpenAIPolicy(address, str(plain), chat)
-        # It gives no log-probabilities.
-        assert_same(expected, asked_of(policy, case.questions), with_logprobs=False)
+        # It gives texts alone, which are cut into tokens anew.
+        assert_same(expected, asked_of(policy, case.questions), with_tokens=False)
 
 
 def by_command(*words: str, processes: int = 1) -> None:
@@ -185,6 +186,8 @@ def test_adapters_in_half_precision_are_trained_beside_vllm(case: Case) -> None:
     before, after = (
         load_vlm(place).model.state_dict() for place in (case.shown, out / "checkpoint")
     )
-    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    # The frozen vision tower has the type of the computation, and is rounded to it.
+    text = [name for name in before if "visual" not in name]
+    changed = {name for name in text if not torch.equal(before[name], after[name])}
     assert changed
     assert all(name.endswith("proj.weight") and "language_model" in name for name in changed)

@@ -1,6 +1,5 @@
 """Training runs of a recipe: from its files to a checkpoint, on one process or many."""
 
-import hashlib
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Literal
@@ -15,7 +14,7 @@ from lookless.demonstrations import Played, read_demonstrations
 from lookless.episode import Question
 from lookless.errors import ConfigError
 from lookless.evaluation.model import fingerprint
-from lookless.evaluation.protocol import questions_hash
+from lookless.evaluation.protocol import content_hash, questions_hash
 from lookless.images import SourceCache
 from lookless.recipe import Recipe
 from lookless.runs import Progress, check_folder, open_run
@@ -81,7 +80,7 @@ def run_stage(
         shown = _demonstrated(chat, data.demonstrations, sources, recipe, ranks, progress)
         if data.held_out is not None:
             held_out = _demonstrated(chat, data.held_out, sources, recipe, ranks, progress)
-        hashes = [file and _hash(file) for file in (data.demonstrations, data.held_out)]
+        hashes = [file and content_hash(file)[:12] for file in (data.demonstrations, data.held_out)]
     else:
         asked = ranks.together(lambda: read_all(source, _given(data.questions, "questions"), cache))
         if data.validation is not None:
@@ -164,9 +163,3 @@ def _given(path: Path | None, name: str) -> Path:
     if path is None:
         raise ConfigError(f"data.{name} must be a file or folder, got none; set data.{name}")
     return path
-
-
-def _hash(file: Path) -> str:
-    """Return 12 hex digits that stand for a file's content."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()[:12]

@@ -22,7 +22,7 @@ def protocol_hash(questions: Sequence[Question], settings: Mapping[str, Any]) ->
     They stand for the questions, their answers, the content of their image files and `settings`.
     """
     files = {q.image for q in questions}
-    images = {file: _content(file) for file in files}
+    images = {file: content_hash(file) for file in files}
     asked = [[q.id, q.text, q.answer, q.needs_look, images[q.image]] for q in questions]
     return _digits([asked, settings])
 
@@ -46,7 +46,7 @@ def image_hashes(questions: Sequence[Question]) -> dict[Path, str | None]:
     hashes: dict[Path, str | None] = {}
     for file in dict.fromkeys(question.image for question in questions):
         try:
-            hashes[file] = _content(file)
+            hashes[file] = content_hash(file)
         except OSError:
             hashes[file] = None
     return hashes
@@ -62,7 +62,8 @@ def _digits(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _content(file: Path) -> str:
+def content_hash(file: Path) -> str:
+    """Return the SHA-256 of a file's content as hex digits."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 

@@ -30,6 +30,14 @@ class Collector(Protocol):
 class InProcess:
     """What collectors have in common that make rollouts in this process."""
 
+    policy: Synchronised
+    sources: SourceCache
+    limits: Limits
+
+    def collect(self, requests: Sequence[Request], seed: str) -> list[Rollout]:
+        """Return one rollout for each request, in order."""
+        return rollout(self.policy.seeded(seed), requests, self.sources, self.limits)
+
     def traffic(self) -> dict[str, float]:
         """Return nothing: nothing leaves the process."""
         return {}
@@ -37,6 +45,8 @@ class InProcess:
 
 class SameWeights(InProcess):
     """Rollouts of the very model that is trained, in the same process: nothing to synchronise."""
+
+    policy: HfPolicy
 
     def __init__(self, engine: Engine, sources: SourceCache, limits: Limits, temperature: float):
         """Sample from an engine's model, which must not be sharded.
@@ -57,10 +67,6 @@ class SameWeights(InProcess):
         if engine.config.train_vision:
             self.policy.features = FeatureCache(engine.vlm)
 
-    def collect(self, requests: Sequence[Request], seed: str) -> list[Rollout]:
-        """Return one rollout for each request, in order."""
-        return rollout(self.policy.seeded(seed), requests, self.sources, self.limits)
-
 
 class OwnWeights(InProcess):
     """Rollouts of a policy in this process that has a copy of the weights."""
@@ -80,10 +86,6 @@ class OwnWeights(InProcess):
     def synchronise(self, engine: Engine) -> None:
         """Hand the policy the engine's weights."""
         self.policy.load_weights(engine.sampling_weights())
-
-    def collect(self, requests: Sequence[Request], seed: str) -> list[Rollout]:
-        """Return one rollout for each request, in order."""
-        return rollout(self.policy.seeded(seed), requests, self.sources, self.limits)
 
 
 class OnWorkers:

@@ -126,7 +126,7 @@ def rl(
             }
             said = alarms.check(metrics)
             log(metrics, everyone, said)
-        [ill, *_] = ranks.gather(must_stop(said, alarms.config))
+        ill = ranks.first(must_stop(said, alarms.config))
         if ill is None:
             return None
         return AlarmError(f"alarm {ill.name} after step {ill.step}, which is saved: {ill.message}")

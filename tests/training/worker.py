@@ -40,12 +40,11 @@ RL = RlConfig(
 
 
 def drawn(folder: Path) -> Path:
-    """Return an image, the same for every process."""
+    """Draw an image and return its file."""
     file = folder / "drawn.png"
-    if not file.exists():
-        image = Image.new("RGB", (1024, 1024), (90, 120, 60))
-        ImageDraw.Draw(image).rectangle((256, 256, 512, 512), fill="red")
-        image.save(file)
+    image = Image.new("RGB", (1024, 1024), (90, 120, 60))
+    ImageDraw.Draw(image).rectangle((256, 256, 512, 512), fill="red")
+    image.save(file)
     return file
 
 
@@ -66,7 +65,8 @@ def train(
     vlm, own = new_base(0), new_base(0)
     engine = Engine(vlm, EngineConfig(**settings or {}), ranks, with_reference=kind == "rl")
     sources = SourceCache()
-    image = drawn(folder)
+    image = ranks.first(drawn(folder) if ranks.is_first else None)
+    assert image is not None
     worlds = list(questions(Split.TRAIN, 6))
     asked = [to_question(world, image, 1024) for world in worlds]
     checkpoints = Checkpoints(folder / "checkpoints", keep=9)

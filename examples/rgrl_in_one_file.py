@@ -61,7 +61,7 @@ def sft(vlm: VLM, folder: Path, count: int, seed: int) -> None:
             part = [shown[k] for k in rows]
             seen = [sources.get(asked[k].image) for k in rows]
             features = features_of(vlm, policy.features, part, seen)
-            logprobs_BT, mask_BT, _ = replay(vlm, part, features)
+            logprobs_BT, mask_BT, *_ = replay(vlm, part, features)
             loss = sft_loss(logprobs_BT, mask_BT)
             optimizer.zero_grad()
             loss.backward()
@@ -116,7 +116,8 @@ def rgrl(vlm: VLM, asked: list[Question], steps: int, queries: int, seed: int) -
             features = features_of(
                 vlm, policy.features, own, [sources.get(q.image) for _, q, _, _ in part]
             )
-            new_BT, mask_BT, hidden_BTD = replay(vlm, own, features, policy.temperature)
+            replayed = replay(vlm, own, features, policy.temperature)
+            new_BT, mask_BT = replayed.logprobs_BT, replayed.mask_BT
             old_BT = torch.zeros_like(new_BT)
             for b, r in enumerate(own):
                 old_BT[b, : len(r.logprobs)] = torch.tensor(r.logprobs)
@@ -126,7 +127,7 @@ def rgrl(vlm: VLM, asked: list[Question], steps: int, queries: int, seed: int) -
             )
             # Of each decision, what counts is calling against not calling, not the word said.
             places = [decision_index(vlm.chat, r) for r in own]
-            arms_N = arm_logprobs(vlm, hidden_BTD, own, places, policy.temperature)
+            arms_N = arm_logprobs(vlm, replayed, own, places, policy.temperature)
             credits = [part[b][3] for b, place in enumerate(places) if place is not None]
             loss = loss + decision_loss(arms_N, arms_N.detach(), credits, 0.2, 0.28, tokens)
             loss.backward()

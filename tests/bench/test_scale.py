@@ -166,7 +166,7 @@ def test_flops_of_an_update_are_those_that_torch_counts(
     engine.replay([done], [source])  # the picture's features are kept from now on
 
     def update() -> None:
-        logprobs, _, _ = engine.replay([done], [source])
+        logprobs = engine.replay([done], [source]).logprobs_BT
         logprobs.sum().backward()
 
     expected = query_like(counts, done, config).update_flops()
@@ -225,7 +225,7 @@ def test_bytes_of_sharded_training_are_those_that_are_sent(
     engine = Engine(own_vlm, config, ranks)
     others = 1 - 1 / WORLD
     with Sent() as sent:
-        logprobs, _, _ = engine.replay([done], [sources.get(make_question().image)])
+        logprobs = engine.replay([done], [sources.get(make_question().image)]).logprobs_BT
         logprobs.sum().backward()
     assert shards.gathered_bytes == others * sent.gathered
     assert shards.reduced_bytes == others * sent.reduced

@@ -87,7 +87,7 @@ def test_sampled_log_probabilities_are_those_of_replay(case: Case) -> None:
     seen = [prompt.overview.source for prompt in case.prompts]
     with torch.no_grad():
         features = features_of(case.vlm, None, sampled, seen)
-        logprobs_BT, _, _ = replay(case.vlm, sampled, features, 0.7)
+        logprobs_BT = replay(case.vlm, sampled, features, 0.7).logprobs_BT
     for b, r in enumerate(sampled):
         assert logprobs_BT[b, : len(r.logprobs)].tolist() == pytest.approx(r.logprobs, abs=1e-3)
 

@@ -81,7 +81,7 @@ def test_sampled_log_probabilities_equal_those_of_replay(
     sources = [prompt.overview.source for prompt in prompts]
     with torch.no_grad():
         features = features_of(ending_vlm, None, rollouts, sources)
-        logprobs_BT, mask_BT, _ = replay(ending_vlm, rollouts, features, temperature)
+        logprobs_BT, mask_BT, *_ = replay(ending_vlm, rollouts, features, temperature)
     for b, r in enumerate(rollouts):
         length = len(r.token_ids)
         assert mask_BT[b].tolist()[:length] == list(r.is_sampled)

@@ -19,6 +19,7 @@ from lookless.frames import Box, Frame, View
 from lookless.vlm import VLM, load_vlm
 from lookless.vlm.families import PixelLimits
 from lookless.vlm.features import Segment
+from lookless.vlm.forest import grow
 
 pytestmark = pytest.mark.real
 
@@ -74,6 +75,29 @@ def test_features_and_logits_are_those_of_the_whole_model(vlm: VLM) -> None:
         inputs["mm_token_type_ids"] = is_image
     theirs = model(input_ids=torch.tensor([ids]), **inputs).logits
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+@torch.no_grad()
+def test_packed_rows_are_what_each_is_alone(vlm: VLM) -> None:
+    """Rows that share image and question, one of which sees a second image."""
+    chat = vlm.chat
+    sizes = [chat.budget.resized(*size) for size in ((640, 480), (300, 900))]
+    images = [Image.effect_noise(size, 90).convert("RGB") for size in sizes]
+    views = [View(Box(0, 0, *size, Frame.SOURCE), *size) for size in sizes]
+    overview, crop = vlm.image_features(images)
+    rows = []
+    for mode in TRAINED_MODES:
+        prefix, rest = chat.prompt(views[0], "What is it? " * 9, mode)
+        rows += [Segment([*prefix, *rest, *chat.encode(said)], [overview]) for said in ("A", "It")]
+    seen = [*rows[0].token_ids, chat.end_id, *chat.observation(views[1]), *chat.encode("Red.")]
+    rows.append(Segment(seen, [overview, crop]))
+    assert vlm.packs
+    forest = grow(rows, chat.image_pad_id)
+    assert len(forest) < sum(len(row.token_ids) for row in rows) / 2
+    packed_LD = vlm.forward_packed(forest)
+    for row, columns in zip(rows, forest.columns, strict=True):
+        [alone_TD], _, _ = vlm.forward([row])
+        torch.testing.assert_close(packed_LD[columns], alone_TD, rtol=1e-3, atol=1e-4)
 
 
 def test_tokens_for_pixels_are_banned(vlm: VLM) -> None:

@@ -69,11 +69,11 @@ def arms(
     source = sources.get(make_question().image)
     with torch.no_grad():
         features = features_of(vlm, None, rollouts, [source] * len(rollouts))
-        logprobs_BT, _, hidden_BTD = replay(vlm, rollouts, features, 0.6)
+        replayed = replay(vlm, rollouts, features, 0.6)
         places = [
             None if b in left_out else decision_index(vlm.chat, r) for b, r in enumerate(rollouts)
         ]
-        return arm_logprobs(vlm, hidden_BTD, rollouts, places, 0.6).tolist(), logprobs_BT
+        return arm_logprobs(vlm, replayed, rollouts, places, 0.6).tolist(), replayed.logprobs_BT
 
 
 def test_arms_are_calling_and_saying_anything_else(
@@ -125,12 +125,12 @@ def test_arms_of_certain_policies_stay_finite(
     r = say(r"\boxed{K7}")
     call = vlm.chat.encode("<tool_call>")[0]
     features = features_of(vlm, None, [r], [sources.get(make_question().image)])
-    _, _, hidden_BTD = replay(vlm, [r], features)
+    replayed = replay(vlm, [r], features)
     logits_NV = torch.zeros(1, 1000)
     logits_NV[0, call] = 1e4
     logits_NV.requires_grad_()
     monkeypatch.setattr(VLM, "logits", lambda self, hidden_ND: logits_NV)
-    [arm] = arm_logprobs(vlm, hidden_BTD, [r], [decision_index(vlm.chat, r)])
+    [arm] = arm_logprobs(vlm, replayed, [r], [decision_index(vlm.chat, r)])
     arm.backward()
     assert torch.isfinite(arm)
     assert logits_NV.grad is not None

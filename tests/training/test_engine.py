@@ -47,7 +47,7 @@ def step(engine: Engine, shown: Played, lr: float = 1e-3) -> tuple[float, float]
     losses = []
 
     def loss(rows: list[int], part: list, images: list) -> torch.Tensor:  # type: ignore[type-arg]
-        logprobs_BT, mask_BT, _ = engine.replay(part, images)
+        logprobs_BT, mask_BT, *_ = engine.replay(part, images)
         losses.append(sft_loss(logprobs_BT, mask_BT, total))
         return losses[-1]
 
@@ -101,10 +101,10 @@ def test_merged_export_gives_the_logits_of_the_adapters(
         step(engine, shown, lr=1e-2)
     rollouts, seen = list(shown), [shown.source(k) for k in range(len(shown))]
     with torch.no_grad():
-        ours, _, _ = engine.replay(rollouts, seen)
+        ours = engine.replay(rollouts, seen).logprobs_BT
         engine.export(tmp_path / "merged")
         merged = load_vlm(tmp_path / "merged")
-        theirs, _, _ = Replay(merged, None)(rollouts, seen)
+        theirs = Replay(merged, None)(rollouts, seen).logprobs_BT
     torch.testing.assert_close(theirs, ours, rtol=1e-4, atol=1e-4)
     # Only the matrices that have adapters moved, and what was below them is as it was.
     moved = {n for n, w in merged.model.state_dict().items() if not torch.equal(w, before[n])}
@@ -115,3 +115,42 @@ def test_merged_export_gives_the_logits_of_the_adapters(
         torch.equal(kept[n.replace("_proj.weight", "_proj.base_layer.weight")], before[n])
         for n in moved
     )
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"train_vision": True},
+        {"checkpointing": True, "train_vision": True},
+        {"lora": LoraSettings(rank=4, alpha=4)},
+        {"micro_batch_tokens": 200},
+    ],
+)
+def test_sharing_prefixes_changes_no_step(
+    vlm: VLM, shown: Played, settings: dict[str, object]
+) -> None:
+    took = []
+    for share in (True, False):
+        torch.manual_seed(0)
+        engine = Engine(copy_of(vlm), EngineConfig(**settings, share_prefixes=share))
+        took.append([step(engine, shown) for _ in range(3)])
+    assert took[0] == [pytest.approx(one, rel=1e-4) for one in took[1]]
+
+
+def test_that_prefixes_are_not_shared_is_said(
+    own_vlm: VLM, shown: Played, caplog: pytest.LogCaptureFixture
+) -> None:
+    own_vlm.model.model.language_model.config.layer_types = ["sliding_attention"] * 4
+    engine = Engine(own_vlm, EngineConfig())
+    assert "prefixes are not shared" in caplog.text
+    assert not engine.replay.share_prefixes
+    caplog.clear()
+    Engine(own_vlm, EngineConfig(share_prefixes=False))
+    assert not caplog.text
+
+
+def test_how_attention_is_computed_is_not_saved(own_vlm: VLM, tmp_path: Path) -> None:
+    assert own_vlm.packs
+    Engine(own_vlm, EngineConfig()).export(tmp_path / "saved")
+    assert "lookless_forest" not in (tmp_path / "saved" / "config.json").read_text()

@@ -179,7 +179,7 @@ def scored(
 
 def learner_of(vlm: VLM, question: Question, config: RlConfig, **settings: Any) -> Learner:
     engine, sources = Engine(vlm, EngineConfig(**settings)), SourceCache()
-    return Learner(engine, config, spare_rollout(engine, question, sources), sources)
+    return Learner(engine, config, spare_rollout(engine.vlm.chat, question, sources), sources)
 
 
 def updated(
@@ -209,9 +209,9 @@ def test_update_moves_the_decision_as_credited(
         rollouts = [one.group.rollouts[0] for one in groups]
         seen = [SourceCache().get(one.group.question.image) for one in groups]
         with torch.no_grad():
-            _, _, hidden_BTD = replay(own, rollouts, features_of(own, None, rollouts, seen))
+            replayed = replay(own, rollouts, features_of(own, None, rollouts, seen))
             places = [decision_index(own.chat, r) for r in rollouts]
-            return -float(arm_logprobs(own, hidden_BTD, rollouts, places).sum())
+            return -float(arm_logprobs(own, replayed, rollouts, places).sum())
 
     before = calling()
     stats = learner_of(own, asked[0], config).update(groups, 1e-3)

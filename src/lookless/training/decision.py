@@ -12,6 +12,7 @@ from lookless.chat.chatml import ChatML
 from lookless.episode import Rollout
 from lookless.errors import ConfigError
 from lookless.losses import clipped_policy_loss, token_logprobs
+from lookless.training.replay import Replayed
 from lookless.vlm import VLM
 
 MIN_OTHER = 0.02
@@ -61,7 +62,7 @@ def _token(chat: ChatML, text: str) -> int:
 
 def arm_logprobs(
     vlm: VLM,
-    hidden_BTD: Tensor,
+    replayed: Replayed,
     rollouts: Sequence[Rollout],
     places: Sequence[int | None],
     temperature: float = 1.0,
@@ -74,19 +75,21 @@ def arm_logprobs(
 
     Args:
         vlm: The model.
-        hidden_BTD: Hidden states of the rollouts' tokens, from `replay`.
+        replayed: From `replay`.
         rollouts: The B rollouts.
         places: From `decision_index`; rollouts with None are left out.
         temperature: The one the tokens were sampled at.
     """
     call = _token(vlm.chat, "<tool_call>")
     rows = [(b, place) for b, place in enumerate(places) if place is not None]
-    hidden_ND = hidden_BTD[[b for b, _ in rows], [place - 1 for _, place in rows]]
-    ids_N = torch.full((len(rows),), call, device=hidden_BTD.device)
+    counts_BT = replayed.mask_BT.flatten().cumsum(0).view_as(replayed.mask_BT)
+    deciding_N = counts_BT[[b for b, _ in rows], [place for _, place in rows]] - 1
+    hidden_ND = replayed.hidden_ND[deciding_N]
+    ids_N = torch.full((len(rows),), call, device=hidden_ND.device)
     looked_N = torch.tensor(
         [rollouts[b].token_ids[place] == call for b, place in rows],
         dtype=torch.bool,
-        device=hidden_BTD.device,
+        device=hidden_ND.device,
     )
     call_N = token_logprobs(vlm.logits(hidden_ND), ids_N, temperature)
     not_call_N = torch.log(-torch.expm1(call_N.clamp(max=_SURE)))

@@ -6,6 +6,7 @@ loss must be divided by what all processes' rows amount to.
 """
 
 import copy
+import logging
 import math
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -28,9 +29,11 @@ from lookless.episode import Rollout
 from lookless.images import Source
 from lookless.training.lora import LoraSettings, add_lora, merged, without_lora
 from lookless.training.ranks import Ranks
-from lookless.training.replay import Replay, by_length
+from lookless.training.replay import Replay, by_length, rollout_keys
 from lookless.vlm import VLM, FeatureCache
+from lookless.vlm.forest import packed_batches
 
+LOG = logging.getLogger(__name__)
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -48,7 +51,9 @@ class EngineConfig(BaseModel):
     checkpointing: bool = False
     """Compute activations again in the backward pass instead of keeping them."""
     micro_batch_tokens: int = Field(16_384, ge=1)
-    """Tokens, padding included, that go through the model at once on each process."""
+    """Tokens that go through the model at once on each process; padding included, if there is."""
+    share_prefixes: bool = True
+    """Compute what rollouts begin alike with once, where the model's attention allows it."""
     weight_decay: float = Field(0.0, ge=0)
     max_grad_norm: float = Field(1.0, gt=0)
     keep: int = Field(1, ge=1)
@@ -83,7 +88,7 @@ class Engine:
         vlm.model.requires_grad_(True)
         self._reference: Replay | None = None
         if with_reference and (config.lora is None or config.train_vision):
-            self._reference = _frozen_copy(vlm)
+            self._reference = _frozen_copy(vlm, config.share_prefixes)
         if config.lora is not None:
             add_lora(vlm, config.lora)
         for module in vlm.vision:
@@ -94,7 +99,12 @@ class Engine:
         if config.checkpointing:
             vlm.model.gradient_checkpointing_enable({"use_reentrant": False})
         cache = None if config.train_vision else FeatureCache(vlm)
-        self.replay = Replay(vlm, cache)
+        self.replay = Replay(vlm, cache, share_prefixes=config.share_prefixes)
+        if config.share_prefixes and not vlm.packs and self.ranks.is_first:
+            LOG.warning(
+                "prefixes are not shared: not every layer of %s attends to all that is before it",
+                type(vlm.model).__name__,
+            )
         if self.is_sharded:
             self.ranks.form_group()
             _shard(self.replay, vlm, config)
@@ -119,11 +129,11 @@ class Engine:
         With adapters it is the model without them; else a copy, which `with_reference` keeps.
         """
         if self._reference is not None:
-            logprobs_BT, _, _ = self._reference(rollouts, sources, temperature)
+            replayed = self._reference(rollouts, sources, temperature)
         else:
             with without_lora(self.vlm.model):
-                logprobs_BT, _, _ = self.replay(rollouts, sources, temperature)
-        found: Tensor = logprobs_BT
+                replayed = self.replay(rollouts, sources, temperature)
+        found: Tensor = replayed.logprobs_BT
         return found
 
     def backward(
@@ -146,18 +156,24 @@ class Engine:
                 and their sources: a scalar, divided by what all processes' rollouts amount to.
         """
         quiet = silent(spare[0]), spare[1]
-        for rows in self.micro_batches(rollouts):
+        for rows in self.micro_batches(rollouts, sources):
             some = [(rollouts[k], sources[k]) if k >= 0 else quiet for k in rows]
             loss(rows, [r for r, _ in some], [source for _, source in some]).backward()
 
-    def micro_batches(self, rollouts: Sequence[Rollout]) -> list[list[int]]:
+    def micro_batches(
+        self, rollouts: Sequence[Rollout], sources: Sequence[Source]
+    ) -> list[list[int]]:
         """Return the places of this process's rollouts, micro-batch by micro-batch.
 
         All processes must call it, and get as many: where one has fewer than another, the rest
         hold -1 alone, for something that is gone through without effect.
         """
-        lengths = [len(r.token_ids) for r in rollouts]
-        batches = list(by_length(lengths, self.config.micro_batch_tokens))
+        limit = self.config.micro_batch_tokens
+        if self.replay.share_prefixes:
+            keys = rollout_keys(rollouts, sources, self.vlm.chat.image_pad_id)
+            batches = packed_batches(keys, limit)
+        else:
+            batches = list(by_length([len(r.token_ids) for r in rollouts], limit))
         return batches + [[-1]] * (self.ranks.most(len(batches)) - len(batches))
 
     def step(self, lr: float) -> float:
@@ -260,9 +276,10 @@ def _shard(replay: Replay, vlm: VLM, config: EngineConfig) -> None:
             module.set_force_sum_reduction_for_comms(True)  # gloo knows no other
 
 
-def _frozen_copy(vlm: VLM) -> Replay:
+def _frozen_copy(vlm: VLM, share_prefixes: bool) -> Replay:
     model = copy.deepcopy(vlm.model).requires_grad_(False).eval()
-    return Replay(type(vlm)(model, vlm.processor, vlm.chat), None)
+    own = type(vlm)(model, vlm.processor, vlm.chat)
+    return Replay(own, None, share_prefixes=share_prefixes)
 
 
 def _whole(value: Tensor) -> Tensor:

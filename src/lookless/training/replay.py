@@ -1,18 +1,36 @@
 """Running a model over finished rollouts: the log-probabilities of their tokens, with gradients.
 
-Tensor shapes: B rows, T tokens, D hidden size.
+Tensor shapes: B rollouts, T tokens, L tokens as they went through the model, N chosen tokens, D
+hidden size, V vocabulary.
 """
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from lookless.episode import Rollout
 from lookless.images import Source
 from lookless.losses import token_logprobs
 from lookless.picture import Picture
 from lookless.vlm import VLM, FeatureCache, ImageFeatures, Segment
+from lookless.vlm.forest import Keys, grow, keys_of
+
+MAX_LOGITS = 2**26
+"""Logits in memory at once, 256 MiB; more are computed chunk by chunk, and again for gradients."""
+
+
+class Replayed(NamedTuple):
+    """What a model makes of rollouts."""
+
+    logprobs_BT: Tensor
+    """Column t belongs to token t of the rollout; 0 where the policy did not choose it."""
+    mask_BT: Tensor
+    """True where the policy chose the token."""
+    hidden_ND: Tensor
+    """The hidden states that predict the chosen tokens, in the order of `mask_BT`."""
 
 
 def features_of(
@@ -27,11 +45,7 @@ def features_of(
         rollouts: What was seen.
         sources: The source of each rollout's image.
     """
-    pictures = [
-        Picture(source, view)
-        for r, source in zip(rollouts, sources, strict=True)
-        for view in r.views
-    ]
+    pictures = [picture for pair in zip(rollouts, sources, strict=True) for picture in seen(*pair)]
     if cache is not None:
         encoded = cache.encode(pictures)
     else:
@@ -43,54 +57,105 @@ def features_of(
     return [[next(found) for _ in r.views] for r in rollouts]
 
 
+def seen(r: Rollout, source: Source) -> list[Picture]:
+    """Return the pictures that a rollout saw, in order."""
+    return [Picture(source, view) for view in r.views]
+
+
+def rollout_keys(
+    rollouts: Sequence[Rollout], sources: Sequence[Source], image_id: int
+) -> list[Keys]:
+    """Return what tells the tokens of rollouts apart, pictures included; see `keys_of`."""
+    pairs = zip(rollouts, sources, strict=True)
+    rows = [(r.token_ids, [p.key for p in seen(r, source)]) for r, source in pairs]
+    return keys_of(rows, image_id)
+
+
 def replay(
     vlm: VLM,
     rollouts: Sequence[Rollout],
     features: Sequence[Sequence[ImageFeatures]],
     temperature: float = 1.0,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return (logprobs_BT, mask_BT, hidden_BTD) of the rollouts' tokens under the model as it is.
+    *,
+    share_prefixes: bool = True,
+) -> Replayed:
+    """Return the log-probabilities of the rollouts' tokens under the model as it is.
 
-    Column t belongs to token t of the rollout; the mask is True where the policy chose the token,
-    log-probabilities are 0 elsewhere. Pad tokens are banned as they are in sampling. The hidden
-    state of token t - 1 is what predicts token t.
+    What rollouts begin alike with goes through the model once, if the model `packs`. Pad tokens are
+    banned as they are in sampling.
+
+    Args:
+        vlm: The model.
+        rollouts: What was said.
+        features: Of each rollout's views; equal ones must be the same object to be shared.
+        temperature: The one the tokens were sampled at, above 0.
+        share_prefixes: False takes each rollout as a row of its own, padded to the longest.
     """
     rows = [Segment(r.token_ids, f) for r, f in zip(rollouts, features, strict=True)]
-    hidden_BTD, real_BT, _ = vlm.forward(rows)
-    mask_BT = torch.zeros(real_BT.shape, dtype=torch.bool)
-    ids_BT = torch.zeros(real_BT.shape, dtype=torch.long)
-    for b, r in enumerate(rollouts):
-        mask_BT[b, : len(r.token_ids)] = torch.tensor(r.is_sampled)
-        ids_BT[b, : len(r.token_ids)] = torch.tensor(r.token_ids)
-    mask_BT, ids_BT = mask_BT.to(vlm.device), ids_BT.to(vlm.device)
-    # Logits only where they are needed.
-    chosen = mask_BT[:, 1:]
-    logits_NV = vlm.logits(hidden_BTD[:, :-1][chosen])
-    picked = token_logprobs(logits_NV, ids_BT[:, 1:][chosen], temperature)
-    logprobs_BT = torch.zeros(real_BT.shape, dtype=picked.dtype, device=vlm.device)
-    logprobs_BT[:, 1:] = logprobs_BT[:, 1:].masked_scatter(chosen, picked)
-    return logprobs_BT, mask_BT, hidden_BTD
+    if share_prefixes and vlm.packs:
+        forest = grow(rows, vlm.chat.image_pad_id)
+        hidden_LD = vlm.forward_packed(forest)
+        columns = [torch.from_numpy(places) for places in forest.columns]
+    else:
+        hidden_BTD, _, _ = vlm.forward(rows)
+        hidden_LD = hidden_BTD.flatten(0, 1)
+        width = hidden_BTD.shape[1]
+        columns = [torch.arange(len(r.token_ids)) + b * width for b, r in enumerate(rollouts)]
+    longest = max(len(r.token_ids) for r in rollouts)
+    mask_BT = torch.zeros(len(rollouts), longest, dtype=torch.bool)
+    ids_BT = torch.zeros(mask_BT.shape, dtype=torch.long)
+    before_BT = torch.zeros(mask_BT.shape, dtype=torch.long)
+    for b, (r, places) in enumerate(zip(rollouts, columns, strict=True)):
+        length = len(r.token_ids)
+        mask_BT[b, :length] = torch.tensor(r.is_sampled)
+        ids_BT[b, :length] = torch.tensor(r.token_ids)
+        before_BT[b, 1:length] = places[:-1]
+    device = vlm.device
+    hidden_ND = hidden_LD[before_BT[mask_BT].to(device)]
+    picked_N = _picked(vlm, hidden_ND, ids_BT[mask_BT].to(device), temperature)
+    mask_BT = mask_BT.to(device)
+    zeros_BT = torch.zeros(mask_BT.shape, dtype=picked_N.dtype, device=device)
+    logprobs_BT = zeros_BT.masked_scatter(mask_BT, picked_N)
+    return Replayed(logprobs_BT, mask_BT, hidden_ND)
+
+
+def _picked(vlm: VLM, hidden_ND: Tensor, ids_N: Tensor, temperature: float) -> Tensor:
+    """Return the log-probabilities (N,) of tokens, never with all their logits in memory."""
+
+    def of_chunk(hidden_ND: Tensor, ids_N: Tensor) -> Tensor:
+        return token_logprobs(vlm.logits(hidden_ND), ids_N, temperature)
+
+    size = max(MAX_LOGITS // vlm.vocabulary, 1)
+    if len(ids_N) <= size:
+        return of_chunk(hidden_ND, ids_N)
+    chunks = zip(hidden_ND.split(size), ids_N.split(size), strict=True)
+    parts = [checkpoint(of_chunk, *chunk, use_reentrant=False) for chunk in chunks]
+    return torch.cat(parts)
 
 
 class Replay(nn.Module):
     """`replay` with its images as one module: one forward pass, of which FSDP is told."""
 
-    def __init__(self, vlm: VLM, cache: FeatureCache | None) -> None:
+    def __init__(
+        self, vlm: VLM, cache: FeatureCache | None, *, share_prefixes: bool = True
+    ) -> None:
         """Wrap a model without copying it.
 
         Args:
             vlm: The model.
             cache: As in `features_of`.
+            share_prefixes: As in `replay`.
         """
         super().__init__()
         self.model = vlm.model
         self.vlm = vlm
         self.cache = cache
+        self.share_prefixes = share_prefixes and vlm.packs
 
     def forward(
         self, rollouts: Sequence[Rollout], sources: Sequence[Source], temperature: float = 1.0
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return (logprobs_BT, mask_BT, hidden_BTD) as `replay` does.
+    ) -> Replayed:
+        """Return what `replay` does.
 
         Args:
             rollouts: What was said.
@@ -98,7 +163,7 @@ class Replay(nn.Module):
             temperature: The one the tokens were sampled at.
         """
         features = features_of(self.vlm, self.cache, rollouts, sources)
-        return replay(self.vlm, rollouts, features, temperature)
+        return replay(self.vlm, rollouts, features, temperature, share_prefixes=self.share_prefixes)
 
 
 def by_length(lengths: Sequence[int], max_tokens: int) -> Iterator[list[int]]:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from lookless.advantages import is_degenerate
+from lookless.chat.chatml import ChatML
 from lookless.episode import Mode, Question, Rollout
 from lookless.errors import AlarmError, ConfigError, PolicyError
 from lookless.images import Source, SourceCache
@@ -85,7 +86,9 @@ def rl(
         )
     pool = NecessityPool(config.pool_window)
     alarms = alarms or Alarms(AlarmConfig())
-    learner = Learner(engine, config, spare_rollout(engine, questions[0], sources), sources)
+    learner = Learner(
+        engine, config, spare_rollout(engine.vlm.chat, questions[0], sources), sources
+    )
 
     def one_step(step: int) -> AlarmError | None:
         began = time.perf_counter()
@@ -168,11 +171,9 @@ def queries_of_step(
     return chosen
 
 
-def spare_rollout(
-    engine: Engine, question: Question, sources: SourceCache
-) -> tuple[Rollout, Source]:
+def spare_rollout(chat: ChatML, question: Question, sources: SourceCache) -> tuple[Rollout, Source]:
     """Return a rollout that says nothing, and the source of its image; see `Engine.backward`."""
-    policy = ScriptedPolicy(engine.vlm.chat, lambda prompt, turn: "")
+    policy = ScriptedPolicy(chat, lambda prompt, turn: "")
     [done] = rollout(policy, [(question, Mode.PROHIBITED)], sources)
     return silent(done), sources.get(question.image)
 
@@ -275,7 +276,8 @@ class _Pass:
         ref_BT = None
         if config.kl_weight:
             ref_BT = learner.engine.reference(part, seen, config.temperature)
-        new_BT, mask_BT, hidden_BTD = learner.engine.replay(part, seen, config.temperature)
+        replayed = learner.engine.replay(part, seen, config.temperature)
+        new_BT, mask_BT = replayed.logprobs_BT, replayed.mask_BT
         old_BT = torch.zeros_like(new_BT)
         for b, r in enumerate(part):
             old_BT[b, : len(r.logprobs)] = torch.tensor(r.logprobs)
@@ -301,7 +303,7 @@ class _Pass:
         ]
         deciding = [k for k, place in zip(rows, places, strict=True) if place is not None]
         if deciding:
-            arms_N = arm_logprobs(vlm, hidden_BTD, part, places, config.temperature)
+            arms_N = arm_logprobs(vlm, replayed, part, places, config.temperature)
             if self.is_first:
                 self.old_arms |= dict(zip(deciding, arms_N.tolist(), strict=True))
             decided = decision_loss(

@@ -88,8 +88,8 @@ def sft(
 
         def loss_of(rows: list[int], some: list[Rollout], images: list[Source]) -> Tensor:
             nonlocal losses
-            logprobs_BT, mask_BT, _ = engine.replay(some, images)
-            loss = sft_loss(logprobs_BT, mask_BT, total)
+            replayed = engine.replay(some, images)
+            loss = sft_loss(replayed.logprobs_BT, replayed.mask_BT, total)
             losses += loss.item()
             return loss
 
@@ -125,10 +125,10 @@ def held_out_loss(
         part = range(start, min(start + HELD_AT_ONCE * ranks.world, len(trajectories)))
         held = [(trajectories[k], source(k)) for k in ranks.share(part)]
         tokens += sum(r.sampled_tokens for r, _ in held)
-        for rows in engine.micro_batches([r for r, _ in held]):
+        for rows in engine.micro_batches([r for r, _ in held], [s for _, s in held]):
             some = [held[k] if k >= 0 else spare for k in rows]
-            logprobs_BT, mask_BT, _ = engine.replay([r for r, _ in some], [s for _, s in some])
-            total += sft_loss(logprobs_BT, mask_BT, 1.0).item()
+            replayed = engine.replay([r for r, _ in some], [s for _, s in some])
+            total += sft_loss(replayed.logprobs_BT, replayed.mask_BT, 1.0).item()
     return ranks.sum(total) / max(ranks.sum(tokens), 1)
 
 

@@ -1,7 +1,7 @@
 """A vision-language model: weights, image processor, and the dialect to talk to it.
 
-Tensor shapes: B rows, T tokens, S tokens in the cache and T together, P axes of a position, N
-visual tokens of one image, D hidden size, V vocabulary.
+Tensor shapes: B rows, T tokens, S tokens in the cache and T together, L packed tokens, P axes of a
+position, N visual tokens of one image, D hidden size, V vocabulary.
 """
 
 import shutil
@@ -16,7 +16,9 @@ from torch import Tensor, nn
 from transformers import BaseImageProcessor, Cache, PreTrainedModel
 
 from lookless.chat.chatml import ChatML
+from lookless.vlm import forest_attention
 from lookless.vlm.features import ImageFeatures, Segment
+from lookless.vlm.forest import Forest
 
 _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".index.json")
 
@@ -54,6 +56,29 @@ class VLM(ABC):
         self.pixel_dtype: torch.dtype | None = None
         """What pixel values are given in; None: the type of the weights."""
         self._bans: dict[torch.device, Tensor] = {}
+        if self.packs:
+            self._text_config._attn_implementation = forest_attention.NAME
+
+    @property
+    def _text_config(self) -> Any:
+        return self.model.model.language_model.config
+
+    @property
+    def vocabulary(self) -> int:
+        """Return V, the number of tokens that have a logit."""
+        count: int = self._text_config.vocab_size
+        return count
+
+    @property
+    def packs(self) -> bool:
+        """Return whether rows can be packed: where every layer attends to all that is before."""
+        config = self._text_config
+        kinds = getattr(config, "layer_types", None) or ["full_attention"]
+        return (
+            config._attn_implementation in ("sdpa", forest_attention.NAME)
+            and set(kinds) == {"full_attention"}
+            and not config.attention_dropout
+        )
 
     def save(self, folder: Path) -> None:
         """Write an ordinary Hugging Face folder."""
@@ -127,12 +152,8 @@ class VLM(ABC):
             positions_PBT[:, b, span], end = self.positions(row, starts[b] if starts else 0)
             ends.append(end)
         ids_BT = ids_BT.to(device)
-        embeds_BTD = self.model.get_input_embeddings()(ids_BT)
         is_image_BT = (ids_BT == self.chat.image_pad_id) & mask_BT.bool().to(device)
         images = [image for row in rows for image in row.images]
-        if images:
-            features = torch.cat([image.tokens_ND for image in images]).to(embeds_BTD)
-            embeds_BTD = embeds_BTD.masked_scatter(is_image_BT[..., None], features)
         mask_BS = mask_BT.to(device)
         if past_mask_BS is not None:
             mask_BS = torch.cat([past_mask_BS, mask_BS], dim=1)
@@ -140,10 +161,46 @@ class VLM(ABC):
             positions_PBT.to(device),
             mask_BS,
             cache,
-            inputs_embeds=embeds_BTD,
+            inputs_embeds=self._embed(ids_BT, images, is_image_BT),
             **self._deepstack(images, is_image_BT),
         )
         return hidden_BTD, mask_BS, ends
+
+    def forward_packed(self, forest: Forest) -> Tensor:
+        """Return the hidden states (L, D) of packed rows, each as if it were alone.
+
+        Only where the model `packs`.
+        """
+        positions: list[Tensor] = []
+        ends: list[int] = []
+        for node in forest.nodes:
+            start = 0 if node.parent is None else ends[node.parent]
+            positions_PT, end = self.positions(node.segment, start)
+            positions.append(positions_PT)
+            ends.append(end)
+        ids = [token for node in forest.nodes for token in node.segment.token_ids]
+        ids_BT = torch.tensor([ids], device=self.device)
+        is_image_BT = ids_BT == self.chat.image_pad_id
+        images = [image for node in forest.nodes for image in node.segment.images]
+        hidden_BTD = self._text(
+            torch.cat(positions, dim=1)[:, None].to(self.device),
+            torch.ones(1, 1, 1, 1, dtype=torch.bool, device=self.device),  # the layout says it all
+            None,
+            inputs_embeds=self._embed(ids_BT, images, is_image_BT),
+            layout=forest_attention.Layout(forest.spans, self.device),
+            **self._deepstack(images, is_image_BT),
+        )
+        return hidden_BTD[0]
+
+    def _embed(
+        self, ids_BT: Tensor, images: Sequence[ImageFeatures], is_image_BT: Tensor
+    ) -> Tensor:
+        """Return the embeddings (B, T, D) of tokens, with the features of images among them."""
+        embeds_BTD: Tensor = self.model.get_input_embeddings()(ids_BT)
+        if not images:
+            return embeds_BTD
+        features = torch.cat([image.tokens_ND for image in images]).to(embeds_BTD)
+        return embeds_BTD.masked_scatter(is_image_BT[..., None], features)
 
     def advance(self, ids_B: Tensor, ends: Sequence[int], mask_BS: Tensor, cache: Cache) -> Tensor:
         """Append one token to every row of a cache; return the hidden states (B, D).

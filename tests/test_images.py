@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -79,7 +80,7 @@ def decodes(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     seen: list[object] = []
     original = images.open_image
 
-    def counting(source: Path | bytes, *args: ImageLimits) -> Image.Image:
+    def counting(source: Path | bytes, *args: Any) -> Image.Image:
         seen.append(source)
         return original(source, *args)
 
@@ -690,3 +691,68 @@ def test_views_are_kept_as_they_are_by_a_processor_told_so(
     view = PixelBudget(*limits, 32).resized(width, height)
     size = PixelBudget(*limits, 32).keeping_settings()["size"]
     assert PixelBudget(size["shortest_edge"], size["longest_edge"], 32).resized(*view) == view
+
+
+def photograph(width: int, height: int) -> Image.Image:
+    """Return something with structures of all sizes, as photographs have."""
+    layers = [noise(max(width >> k, 1), max(height >> k, 1), k) for k in (2, 4, 6)]
+    layers = [layer.resize((width, height), Image.Resampling.BICUBIC) for layer in layers]
+    return Image.blend(Image.blend(layers[0], layers[1], 0.6), layers[2], 0.5)
+
+
+def difference(one: Image.Image, other: Image.Image) -> np.ndarray:
+    off: np.ndarray = np.abs(np.asarray(one, dtype=float) - np.asarray(other, dtype=float))
+    return off
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 7])
+@pytest.mark.parametrize("size", [(1600, 1200), (1601, 1203)])
+def test_a_shrunken_jpeg_shows_nearly_the_same(
+    size: tuple[int, int], orientation: int, tmp_path: Path
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / "photo.jpg"
+    photograph(*size).save(path, quality=90, exif=exif)
+    source = Source(path)
+    for region in (Box(0, 0, *source.size, Frame.SOURCE), Box(299, 201, 1170, 1100, Frame.SOURCE)):
+        view = source.view(region, PixelBudget(4, 10_000, 2))
+        exact = open_image(path).resize(
+            (view.width_px, view.height_px), Image.Resampling.BICUBIC, view.region.coordinates
+        )
+        # A view moved by one of its pixels would differ by 10 on average.
+        assert difference(source.pixels(view), exact).mean() < 1
+        assert difference(source.pixels(view), exact).max() < 16
+
+
+@pytest.mark.parametrize(
+    ("form", "pixels", "shrink"),
+    [("JPEG", 100, 8), ("JPEG", 101, 4), ("JPEG", 200, 4), ("JPEG", 800, 1), ("PNG", 100, 1)],
+)
+def test_an_image_is_decoded_as_small_as_its_view_allows(
+    form: str, pixels: int, shrink: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "image"
+    path.write_bytes(encoded(noise(1600, 1600), form))
+    shrinks: list[int] = []
+
+    def spy(source: Path, limits: ImageLimits, shrink: int) -> Image.Image:
+        shrinks.append(shrink)
+        return open_image(source, limits, shrink)
+
+    monkeypatch.setattr(images, "open_image", spy)
+    source = SourceCache().get(path)
+    view = View(Box(0, 0, 1600, 1600, Frame.SOURCE), pixels, pixels)
+    before = source.pixels(view)
+    assert shrinks == [shrink]
+    # The whole image in memory changes nothing of what is seen of a view.
+    source.pixels(View(Box(0, 0, 900, 900, Frame.SOURCE), 900, 900))
+    assert source.pixels(view).tobytes() == before.tobytes()
+    assert shrinks == ([shrink, 1] if shrink > 1 else [1])
+
+
+@pytest.mark.parametrize("form", MANY_FORMATS)
+@pytest.mark.parametrize("shrink", [2, 4, 8])
+def test_only_a_jpeg_is_shrunk(form: str, shrink: int) -> None:
+    size = open_image(encoded(noise(33, 17), form), shrink=shrink).size
+    assert size == ((-(-33 // shrink), -(-17 // shrink)) if form == "JPEG" else (33, 17))

@@ -34,6 +34,10 @@ MAX_ASPECT_RATIO = 200
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _MAX_EXIF_BYTES = 1 << 20
 _BYTES_PER_PIXEL = 4  # Pillow pads RGB to four bytes
+_SHRINKS = (8, 4, 2)
+"""What a JPEG's sides can be divided by while it is decoded."""
+_GAP = 2
+"""A shrunken image has at least so many times the pixels a side that a view of it is given."""
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -62,7 +66,9 @@ class ImageLimits:
 DEFAULT_LIMITS = ImageLimits()
 
 
-def open_image(source: Path | bytes, limits: ImageLimits = DEFAULT_LIMITS) -> Image.Image:
+def open_image(
+    source: Path | bytes, limits: ImageLimits = DEFAULT_LIMITS, shrink: int = 1
+) -> Image.Image:
     """Return an image as RGB pixels, upright, without metadata.
 
     Transparency becomes white, 16 bits per channel become the upper 8, and colour profiles are
@@ -72,12 +78,16 @@ def open_image(source: Path | bytes, limits: ImageLimits = DEFAULT_LIMITS) -> Im
     Args:
         source: A file, or what one holds.
         limits: Checked before any pixel is decoded.
+        shrink: 2, 4 or 8 decodes a JPEG to sides divided by that, rounded up, in less time and
+            memory; without effect on other formats.
 
     Raises:
         ImageError: If the file is missing, unreadable, damaged, not one of `FORMATS`, beyond
             `limits`, or has 32 bits per channel.
     """
     with _opened(source, limits) as (image, turn):
+        if shrink > 1:
+            image.draft(None, (image.width // shrink, image.height // shrink))
         image.load()
         rgb = _to_rgb(image)
         if turn is not None:
@@ -206,7 +216,7 @@ class Source:
         """What tells sources apart without reading them: resolved path, time of change, size."""
         self._pool = PixelPool() if pool is None else pool
         self._lock = threading.Lock()
-        self._size: tuple[int, int] | None = None
+        self._header: tuple[tuple[int, int], bool] | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -215,11 +225,18 @@ class Source:
         Raises:
             ImageError: As `open_image`.
         """
-        if self._size is None:
+        return self._read_header()[0]
+
+    def _read_header(self) -> tuple[tuple[int, int], bool]:
+        """Return the size, and whether the image can be shrunk while it is decoded."""
+        if self._header is None:
             with _opened(self.path, self.limits) as (image, turn):
                 width, height = image.size
-            self._size = (height, width) if turn in _SIDEWAYS else (width, height)
-        return self._size
+                # Turned, a pixel that the edge has cut would lie at the left or the top.
+                is_whole = not (width % max(_SHRINKS) or height % max(_SHRINKS))
+                can_shrink = image.format in ("JPEG", "MPO") and (turn is None or is_whole)
+            self._header = (height, width) if turn in _SIDEWAYS else (width, height), can_shrink
+        return self._header
 
     def full_view(self, budget: Budget) -> View:
         """Return the view of the whole image.
@@ -260,7 +277,9 @@ class Source:
         """Return a view's pixels: RGB, `view.width_px` x `view.height_px`, the caller's own.
 
         They are cut from the full-resolution source, whatever the view was that showed the region,
-        and resized bicubically with antialiasing; a view of its region's size is an exact copy.
+        and resized bicubically with antialiasing; a view of its region's size is an exact copy. Of
+        a JPEG that is much larger, twice the resolution of the view is decoded, or more: pixels
+        then differ a little from those of the whole image (docs/performance.md).
 
         Raises:
             ImageError: If the region does not consist of whole pixels of this image, or the file
@@ -274,7 +293,11 @@ class Source:
                 f"view must show whole pixels of an image of {width}x{height}, "
                 f"got {view.region.coordinates}; make it with Source.view"
             )
-        image = self._image()
+        shrink = self._shrink(right - left, bottom - top, view)
+        image = self._image(shrink)
+        if shrink > 1:
+            box = (left / shrink, top / shrink, right / shrink, bottom / shrink)
+            return image.resize((view.width_px, view.height_px), Image.Resampling.BICUBIC, box)
         if (left, top, right, bottom) != (0, 0, width, height):
             # Image.crop would apply Pillow's own pixel limit, and warn
             cut = Image.new("RGB", (int(right - left), int(bottom - top)))
@@ -282,18 +305,32 @@ class Source:
             image = cut
         return image.resize((view.width_px, view.height_px), Image.Resampling.BICUBIC)
 
-    def _image(self) -> Image.Image:
+    def _shrink(self, width: float, height: float, view: View) -> int:
+        """Return what the image's sides are divided by when a region of this size is to be seen.
+
+        It depends on nothing else, such as what is decoded already: pixels are always the same.
+        """
+        _, can_shrink = self._read_header()
+        fitting = [
+            by
+            for by in _SHRINKS
+            if width >= by * _GAP * view.width_px and height >= by * _GAP * view.height_px
+        ]
+        return fitting[0] if fitting and can_shrink else 1
+
+    def _image(self, shrink: int) -> Image.Image:
         """Return the decoded source; it is shared and must not be changed."""
+        key = f"{self.key}|{shrink}"
         with self._lock:
-            image = self._pool.find(self.key)
+            image = self._pool.find(key)
             if image is None:
-                image = open_image(self.path, self.limits)
+                image = open_image(self.path, self.limits, shrink)
                 if _identity(self.path) != self.key:
                     raise ImageError(
                         "image must not change while in use, "
                         f"got another {str(self.path)!r}; start again"
                     )
-                self._pool.keep(self.key, image)
+                self._pool.keep(key, image)
             return image
 
 

@@ -180,9 +180,14 @@ class NecessityPool:
             self._newest(old_no_look + unlooked),
         )
 
+    def grades(self, question_id: str) -> tuple[list[float], list[float]]:
+        """Return the pooled grades of a question, of looking and of not looking."""
+        look, no_look = self._grades.get(question_id, ([], []))
+        return list(look), list(no_look)
+
     def estimate(self, question_id: str, estimator: Estimator) -> Necessity:
         """Return the estimator's verdict on all pooled grades; an unseen question has none."""
-        return estimator(*self._grades.get(question_id, ([], [])))
+        return estimator(*self.grades(question_id))
 
     def state(self) -> dict[str, list[list[float]]]:
         """Return all grades as plain JSON data: per question the looking and the other side."""

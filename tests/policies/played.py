@@ -1,6 +1,10 @@
 """Rollouts driven by hand: sessions get crops and refusals whatever the model says."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
 
 from lookless.chat.chatml import ChatML
 from lookless.episode import TRAINED_MODES, LookOutcome, Mode, Question, Rollout, StopReason
@@ -8,6 +12,23 @@ from lookless.frames import Box, Frame, View
 from lookless.images import SourceCache
 from lookless.picture import Picture
 from lookless.policies.policy import Observation, Policy, Prompt, Sampled
+from lookless.vlm import VLM
+
+
+@contextmanager
+def biased(vlm: VLM, token: int, by: float) -> Iterator[None]:
+    """Raise one token's logit while it lasts."""
+
+    def hook(module: nn.Module, inputs: object, logits_BV: Tensor) -> Tensor:
+        bias_V = torch.zeros(logits_BV.shape[-1])
+        bias_V[token] = by
+        return logits_BV + bias_V
+
+    handle = vlm.model.lm_head.register_forward_hook(hook)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 def prompts_of(chat: ChatML, sources: SourceCache, questions: Sequence[Question]) -> list[Prompt]:

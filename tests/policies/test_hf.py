@@ -1,10 +1,8 @@
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
 import torch
-from torch import Tensor, nn
 
 from lookless.episode import TRAINED_MODES, Mode, Question, Rollout, StopReason
 from lookless.images import SourceCache
@@ -13,47 +11,14 @@ from lookless.policies.policy import Prompt
 from lookless.rollout import Limits, rollout
 from lookless.training.replay import features_of, replay
 from lookless.vlm import VLM, Segment
-from policies.played import observation_of, play, prompts_of
+from policies.played import biased, observation_of, play, prompts_of
 
 MakeQuestion = Callable[..., Question]
 LIMITS = Limits(max_turn_tokens=12)
 
 
-@contextmanager
-def biased(vlm: VLM, token: int, by: float) -> Iterator[None]:
-    """Raise one token's logit while it lasts."""
-
-    def hook(module: nn.Module, inputs: object, logits_BV: Tensor) -> Tensor:
-        bias_V = torch.zeros(logits_BV.shape[-1])
-        bias_V[token] = by
-        return logits_BV + bias_V
-
-    handle = vlm.model.lm_head.register_forward_hook(hook)
-    try:
-        yield
-    finally:
-        handle.remove()
-
-
-@pytest.fixture
-def ending_vlm(vlm: VLM) -> Iterator[VLM]:
-    """Return the untrained model, inclined to end its turns, so that their lengths differ."""
-    with biased(vlm, vlm.chat.end_id, 3.5):
-        yield vlm
-
-
 def test_no_request_gives_no_rollout(vlm: VLM, sources: SourceCache) -> None:
     assert rollout(HfPolicy(vlm), [], sources) == []
-
-
-@pytest.fixture
-def prompts(vlm: VLM, sources: SourceCache, make_question: MakeQuestion) -> list[Prompt]:
-    """Return the three modes' prompts of two questions of unequal length about unequal images."""
-    questions = [
-        make_question("a"),
-        make_question("b", text="Is the dot left or right?", size=(700, 500)),
-    ]
-    return prompts_of(vlm.chat, sources, questions)
 
 
 TURNS = (3, 1, 2, 2, 3, 3)
@@ -188,7 +153,8 @@ def test_finished_rollouts_leave_the_batch(
     assert set(session.step(seen, 3)) == {1, 4, 5}
     assert set(session.step({4: seen[4]}, 3)) == {4}
     assert forwarded == [6, 3, 1]
-    assert len(session.rows) == session.mask_BS.shape[0] == 1
+    [rows] = session.held
+    assert len(rows.names) == rows.mask_BS.shape[0] == 1
 
 
 def test_turn_ends_at_its_end_token_or_its_limit(ending_vlm: VLM, prompts: list[Prompt]) -> None:

@@ -2,7 +2,7 @@ import json
 from collections.abc import Callable
 
 from lookless.chat.chatml import ChatML
-from lookless.episode import TRAINED_MODES, Question
+from lookless.episode import TRAINED_MODES, Group, Question
 from lookless.grading import grade
 from lookless.images import SourceCache
 from lookless.necessity import NecessityPool, necessity_grades
@@ -11,7 +11,7 @@ from lookless.rollout import rollout
 from lookless.runs import plain
 from lookless.training.records import group_record
 from lookless.training.rl_config import RlConfig
-from lookless.training.scoring import grouped, score
+from lookless.training.scoring import score
 
 
 def test_group_record_has_a_row_for_each_rollout(
@@ -20,7 +20,7 @@ def test_group_record_has_a_row_for_each_rollout(
     question = make_question()
     policy = ScriptedPolicy(chat, lambda prompt, turn: r"\boxed{K7}")
     rollouts = rollout(policy, [(question, mode) for mode in TRAINED_MODES], sources)
-    [group] = grouped([question], rollouts, 3, grade)
+    group = Group(question, tuple(rollouts), tuple(grade(question, r) for r in rollouts))
     config = RlConfig(forced=1, prohibited=1, adaptive=1)
     pool = NecessityPool()
     pool.add(question.id, *necessity_grades(group))

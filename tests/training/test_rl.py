@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from lookless.episode import Group, Mode, Question, Rollout, StopReason
+from lookless.episode import Group, Mode, Question, Rollout
 from lookless.grading import grade
 from lookless.images import SourceCache
 from lookless.necessity import Necessity, NecessityPool, necessity_grades, strict
@@ -28,7 +28,7 @@ from lookless.training.engine import Engine, EngineConfig
 from lookless.training.replay import features_of, replay
 from lookless.training.rl import Learner, queries_of_step, rl, spare_rollout
 from lookless.training.rl_config import RlConfig
-from lookless.training.scoring import Grade, ScoredGroup, grouped, look_price, with_decisions
+from lookless.training.scoring import Grade, ScoredGroup, look_price, with_decisions
 from lookless.vlm import VLM
 
 MakeQuestion = Callable[..., Question]
@@ -92,14 +92,16 @@ def stable(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{k: v for k, v in row.items() if not k.startswith("time/")} for row in rows]
 
 
+@pytest.mark.parametrize("first_pairs", [None, 1])
 @pytest.mark.parametrize("stop_after", [3, 4])
 def test_resumed_training_equals_uninterrupted_training(
-    vlm: VLM, asked: list[Question], tmp_path: Path, stop_after: int
+    vlm: VLM, asked: list[Question], tmp_path: Path, stop_after: int, first_pairs: int | None
 ) -> None:
     whole, part, resumed = copy_of(vlm), copy_of(vlm), copy_of(vlm)
-    expected = run(whole, asked, TINY, tmp_path / "whole")
-    first = run(part, asked, TINY, tmp_path / "part", stop_after)
-    second = run(resumed, asked, TINY, tmp_path / "part")
+    config = TINY.model_copy(update={"first_pairs": first_pairs})
+    expected = run(whole, asked, config, tmp_path / "whole")
+    first = run(part, asked, config, tmp_path / "part", stop_after)
+    second = run(resumed, asked, config, tmp_path / "part")
     # A step is saved after it was logged, here every second one; what came after is done again.
     assert [row["step"] for row in second] == [3, 4]
     assert stable(first[:2] + second) == stable(expected)
@@ -294,15 +296,6 @@ def test_epochs_and_seeds_have_orders_of_their_own() -> None:
     assert queries_of_step(asked, 20, 1, 0) == queries_of_step(asked, 20, 1, 0)
 
 
-def test_rollouts_are_grouped_by_query(make_question: MakeQuestion, say: Say) -> None:
-    right, wrong = (say(rf"\boxed{{{a}}}") for a in ("K7", "K8"))
-    fault = replace(right, stop=StopReason.FAULT)
-    a, b = make_question("a"), make_question("b")
-    groups = grouped([a, b], [right, wrong, fault, right], 2, grade)
-    assert [g.question for g in groups] == [a, b]
-    assert [g.grades for g in groups] == [(1.0, 0.0), (None, 1.0)]
-
-
 def group_of(make_question: MakeQuestion, say: Say) -> Group:
     """Return a group in which looking is needed: forced right, prohibited wrong, adaptive mixed."""
     plans = [(Mode.FORCED, "K7", True)] * 4 + [(Mode.PROHIBITED, "K8", False)] * 4
@@ -311,8 +304,8 @@ def group_of(make_question: MakeQuestion, say: Say) -> Group:
     for mode, answer, looks in plans:
         texts = (LOOK,) * looks + (rf"\boxed{{{answer}}}",)
         rollouts.append(say(*texts, mode=mode))
-    [group] = grouped([make_question()], rollouts, len(rollouts), grade)
-    return group
+    question = make_question()
+    return Group(question, tuple(rollouts), tuple(grade(question, r) for r in rollouts))
 
 
 def score(group: Group, pool: NecessityPool, config: RlConfig) -> ScoredGroup:

@@ -3,24 +3,28 @@
 What a rollout draws depends on the seed, its question, its mode and which sample it is, not on what
 else is in the batch: rollouts can be spread over processes, or redone, and stay the same.
 
-The cache holds all rows of a batch on one time axis. Rows get their tokens at different times, so
-it has holes; the attention mask hides them and positions are counted for each row by itself. A
-prefix that several rollouts share is computed once; its keys and values are copied to them.
+A prefix that several rollouts share is computed once; its keys and values are copied to them. Rows
+that have ended their turn wait beside the batch until all have, and go on from there together.
+
+Tensor shapes: B rows, S tokens in the cache, D hidden size, V vocabulary.
 """
 
 import copy
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import DynamicCache
 
 from lookless.chat.chatml import ChatML
 from lookless.policies.policy import Observation, Prompt, Sampled
+from lookless.policies.rows import Rows, joined, new_cache
 from lookless.vlm import VLM, FeatureCache, Segment
+
+MOST_OPEN = 0.7
+"""Share of a batch's rows still in their turn at which those that have ended it step aside."""
 
 
 @dataclass
@@ -60,93 +64,95 @@ class HfPolicy:
 
 
 class HfSession:
-    """A batch of rollouts that share one cache."""
+    """A batch of rollouts."""
 
     @torch.no_grad()
     def __init__(self, policy: HfPolicy, prompts: Sequence[Prompt]) -> None:
         self.policy = policy
         self.vlm = policy.vlm
+        self.prompts = list(prompts)
+        self.turns = [0] * len(prompts)
         keys = [(prompt.prefix, prompt.overview.key) for prompt in prompts]
         distinct = list(dict.fromkeys(keys))
         first = [prompts[keys.index(key)] for key in distinct]
         features = policy.features.encode([prompt.overview for prompt in first])
         segments = [Segment(p.prefix, [f]) for p, f in zip(first, features, strict=True)]
-        self.cache = DynamicCache(config=self.vlm.model.config.get_text_config())
-        _, mask_BS, ends = self.vlm.forward(segments, cache=self.cache, pad_left=True)
-        copies = [distinct.index(key) for key in keys]
-        index = torch.tensor(copies, device=self.vlm.device)
-        self.cache.batch_select_indices(index)
-        self.mask_BS = mask_BS[index]
-        self.ends = [ends[k] for k in copies]
-        self.rows = list(range(len(prompts)))
-        self.prompts = list(prompts)
-        self.turns = [0] * len(prompts)
+        cache = new_cache(self.vlm.model.config.get_text_config())
+        _, mask_BS, ends = self.vlm.forward(segments, cache=cache, pad_left=True)
+        begun = Rows(list(range(len(distinct))), cache, mask_BS, ends)
+        rows = begun.part([distinct.index(key) for key in keys])
+        rows.names = list(range(len(prompts)))
+        self.held = [rows]
+        """All rollouts that may go on, in the batches in which they ended their turns."""
 
     @torch.no_grad()
     def step(
         self, appended: Mapping[int, Observation | None], max_tokens: int
     ) -> dict[int, Sampled]:
         """Return the next turn of the rollouts that go on; the others leave the batch."""
-        self._keep(list(appended))
+        rows = self._kept(appended)
         pictures = {row: o.picture for row, o in appended.items() if o is not None and o.picture}
         features = dict(
             zip(pictures, self.policy.features.encode(list(pictures.values())), strict=True)
         )
         segments = []
-        for row, seen in appended.items():
+        for row in rows.names:
+            seen = appended[row]
             ids = self.prompts[row].rest if seen is None else seen.token_ids
             segments.append(Segment(ids, [features[row]] if row in features else []))
-        hidden_BTD, self.mask_BS, self.ends = self.vlm.forward(
-            segments, self.ends, cache=self.cache, past_mask_BS=self.mask_BS, pad_left=True
+        hidden_BTD, rows.mask_BS, rows.ends = self.vlm.forward(
+            segments, rows.ends, cache=rows.cache, past_mask_BS=rows.mask_BS, pad_left=True
         )
-        return self._sample_turn(hidden_BTD[:, -1], max_tokens)
+        return self._sample_turn(rows, hidden_BTD[:, -1], max_tokens)
 
-    def _keep(self, rows: list[int]) -> None:
-        """Drop all rows but these from the batch."""
-        if rows == self.rows:
-            return
-        place = {row: k for k, row in enumerate(self.rows)}
-        kept = [place[row] for row in rows]
-        index = torch.tensor(kept, device=self.vlm.device)
-        self.cache.batch_select_indices(index)
-        self.mask_BS = self.mask_BS[index]
-        self.ends = [self.ends[k] for k in kept]
-        self.rows = rows
+    def _kept(self, names: Collection[int]) -> Rows:
+        """Return the rollouts with these names as one batch; nothing else is held any more."""
+        parts = []
+        for rows in self.held:
+            places = [place for place, name in enumerate(rows.names) if name in names]
+            if len(places) == len(rows.names):
+                parts.append(rows)
+            elif places:
+                parts.append(rows.part(places))
+        self.held = []
+        return joined(parts)
 
-    def _sample_turn(self, hidden_BD: Tensor, max_tokens: int) -> dict[int, Sampled]:
+    def _sample_turn(self, rows: Rows, hidden_BD: Tensor, max_tokens: int) -> dict[int, Sampled]:
         """Sample token by token until every row has ended its turn or reached the limit."""
         end_id = self.vlm.chat.end_id
-        count = len(self.rows)
-        ids: list[list[int]] = [[] for _ in range(count)]
-        logprobs: list[list[float]] = [[] for _ in range(count)]
-        is_open_B = torch.ones(count, dtype=torch.bool)
-        draws_BT = torch.from_numpy(np.stack([self._draws(row, max_tokens) for row in self.rows]))
+        ids: dict[int, list[int]] = {row: [] for row in rows.names}
+        logprobs: dict[int, list[float]] = {row: [] for row in rows.names}
+        draws = {row: self._draws(row, max_tokens) for row in rows.names}
+        open_B = [True] * len(rows.names)
         for place in range(max_tokens):
+            draws_B = torch.tensor([draws[row][place] for row in rows.names])
             logits_BV = self.vlm.logits(hidden_BD)
-            next_B, logprob_B = choose(logits_BV, draws_BT[:, place], self.policy.temperature)
-            for b, (token, logprob) in enumerate(
-                zip(next_B.tolist(), logprob_B.tolist(), strict=True)
-            ):
-                if is_open_B[b]:
-                    ids[b].append(token)
-                    logprobs[b].append(logprob)
-            hidden_BD = self._advance(next_B, is_open_B)
-            is_open_B &= (next_B != end_id).cpu()
-            if not is_open_B.any():
+            next_B, logprob_B = choose(logits_BV, draws_B, self.policy.temperature)
+            sampled = zip(rows.names, open_B, next_B.tolist(), logprob_B.tolist(), strict=True)
+            for row, is_open, token, logprob in sampled:
+                if is_open:
+                    ids[row].append(token)
+                    logprobs[row].append(logprob)
+            hidden_BD = self._advance(rows, next_B, open_B)
+            open_B = [ids[row][-1] != end_id for row in rows.names]
+            if not any(open_B):
                 break
+            if sum(open_B) <= len(open_B) * MOST_OPEN:
+                going = [b for b, is_open in enumerate(open_B) if is_open]
+                self.held.append(rows.part([b for b, is_open in enumerate(open_B) if not is_open]))
+                rows, hidden_BD, open_B = rows.part(going), hidden_BD[going], [True] * len(going)
+        self.held.append(rows)
         return {
-            row: Sampled(tuple(ids[b]), tuple(logprobs[b]), ids[b][-1] == end_id)
-            for b, row in enumerate(self.rows)
+            row: Sampled(tuple(said), tuple(logprobs[row]), said[-1] == end_id)
+            for row, said in ids.items()
         }
 
-    def _advance(self, next_B: Tensor, is_open_B: Tensor) -> Tensor:
+    def _advance(self, rows: Rows, next_B: Tensor, open_B: Sequence[bool]) -> Tensor:
         """Feed a token to every row (a hole to those that have ended); return the hidden states."""
-        open_B1 = is_open_B.to(self.mask_BS)[:, None]
-        self.mask_BS = torch.cat([self.mask_BS, open_B1], dim=1)
-        hidden_BD = self.vlm.advance(next_B, self.ends, self.mask_BS, self.cache)
-        self.ends = [
-            end + int(is_open) for end, is_open in zip(self.ends, is_open_B.tolist(), strict=True)
-        ]
+        open_B1 = torch.tensor(open_B, device=rows.mask_BS.device).to(rows.mask_BS)[:, None]
+        rows.mask_BS = torch.cat([rows.mask_BS, open_B1], dim=1)
+        hidden_BD = self.vlm.advance(next_B, rows.ends, rows.mask_BS, rows.cache)
+        rows.ends = [end + is_open for end, is_open in zip(rows.ends, open_B, strict=True)]
         return hidden_BD
 
     def _draws(self, row: int, count: int) -> np.ndarray:

@@ -21,6 +21,7 @@ from lookless.policies.scripted import ScriptedPolicy
 from lookless.rollout import fault_of_all, rollout
 from lookless.training import rl_metrics
 from lookless.training.alarms import Alarm, AlarmConfig, Alarms, must_stop
+from lookless.training.allocation import roll_out
 from lookless.training.checkpoints import Checkpoints
 from lookless.training.collector import Collector
 from lookless.training.decision import arm_logprobs, decision_index, decision_loss
@@ -32,7 +33,6 @@ from lookless.training.schedule import constant_then_linear
 from lookless.training.scoring import (
     Grade,
     ScoredGroup,
-    grouped,
     look_price,
     score,
     with_decisions,
@@ -96,12 +96,12 @@ def rl(
         batch = ranks.share(queries_of_step(questions, config.queries, step, seed))
         collector.synchronise(engine)
         synchronised = time.perf_counter()
-        requests = [(question, mode) for question in batch for mode in config.modes]
-        rollouts = ranks.together(lambda: collector.collect(requests, f"{seed} {step}"))
-        faults = ranks.gather(fault_of_all(rollouts))
+        groups = ranks.together(
+            lambda: roll_out(collector, batch, config, pool, grade, f"{seed} {step}")
+        )
+        faults = ranks.gather(fault_of_all([r for group in groups for r in group.rollouts]))
         if None not in faults:
             raise PolicyError(faults[-1])
-        groups = grouped(batch, rollouts, len(config.modes), grade)
         seen = ranks.gather([(g.question.id, *necessity_grades(g)) for g in groups])
         for name, look, no_look in interleaved(seen):
             pool.add(name, look, no_look)

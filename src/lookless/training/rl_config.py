@@ -22,11 +22,14 @@ class RlConfig(BaseModel):
     queries: int = Field(24, ge=1)
     """Queries a step."""
     forced: int = Field(4, ge=0)
-    """Rollouts per query that must look."""
+    """Rollouts per query that must look; at most, if `first_pairs` is given."""
     prohibited: int = Field(4, ge=0)
-    """Rollouts per query that may not look."""
+    """Rollouts per query that may not look; at most, if `first_pairs` is given."""
     adaptive: int = Field(8, ge=1, le=MOST_ADAPTIVE)
     """Rollouts per query that are free to choose."""
+    first_pairs: int | None = Field(None, ge=1)
+    """Forced and prohibited rollouts of each that a query starts with; more are made, one of each
+    at a time, while the posterior of its necessity is undecided. None makes all at once."""
     reward: str = "rgrl"
     """One of `lookless.rewards.REWARDS`."""
     reward_settings: dict[str, Any] = Field(default_factory=dict)
@@ -87,6 +90,11 @@ class RlConfig(BaseModel):
                 "reward rgrl needs forced and prohibited rollouts, "
                 f"got {self.forced} and {self.prohibited}; set both to 1 or more"
             )
+        if self.first_pairs and self.first_pairs > min(self.forced, self.prohibited):
+            raise ConfigError(
+                f"first_pairs must be at most forced and prohibited, got {self.first_pairs} with "
+                f"{self.forced} and {self.prohibited}; lower it"
+            )
         if self.reward == "hdpo" and (self.forced or self.prohibited):
             raise ConfigError(
                 "reward hdpo compares all rollouts of a query, so they must be adaptive, "
@@ -117,9 +125,16 @@ class RlConfig(BaseModel):
 
     @property
     def modes(self) -> tuple[Mode, ...]:
-        """Return the mode of each rollout of a query."""
-        return (
-            (Mode.FORCED,) * self.forced
-            + (Mode.PROHIBITED,) * self.prohibited
-            + (Mode.ADAPTIVE,) * self.adaptive
-        )
+        """Return the mode of each rollout of a query that gets all of them."""
+        return self._modes(self.forced, self.prohibited)
+
+    @property
+    def first_modes(self) -> tuple[Mode, ...]:
+        """Return the modes of the rollouts that every query gets."""
+        if self.first_pairs is None:
+            return self.modes
+        return self._modes(self.first_pairs, self.first_pairs)
+
+    def _modes(self, forced: int, prohibited: int) -> tuple[Mode, ...]:
+        necessity = (Mode.FORCED,) * forced + (Mode.PROHIBITED,) * prohibited
+        return necessity + (Mode.ADAPTIVE,) * self.adaptive

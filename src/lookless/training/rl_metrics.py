@@ -45,6 +45,7 @@ def of_step(groups: Sequence["ScoredGroup"]) -> dict[str, float]:
         for one in groups
         for r, g, p in zip(one.group.rollouts, one.group.grades, one.rewards, strict=True)
     ]
+    put("rollout/per_query", (len(one.group.rollouts) for one in groups))
     for stop in sorted({r.stop for _, r, _, _ in pairs}):
         put(f"stop/{stop}", (r.stop is stop for _, r, _, _ in pairs))
     pairs = [pair for pair in pairs if pair[1].stop is not StopReason.FAULT]

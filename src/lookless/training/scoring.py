@@ -25,17 +25,6 @@ def grade_by(grader: Grader) -> Grade:
     return grade
 
 
-def grouped(
-    batch: Sequence[Question], rollouts: Sequence[Rollout], size: int, grade: Grade
-) -> list[Group]:
-    """Return each query's rollouts with their grades."""
-    groups = []
-    for k, question in enumerate(batch):
-        part = tuple(rollouts[k * size : (k + 1) * size])
-        groups.append(Group(question, part, tuple(grade(question, r) for r in part)))
-    return groups
-
-
 @dataclass(frozen=True)
 class ScoredGroup:
     """A query's rollouts with all that learning takes from them; lists have one entry each."""

@@ -73,7 +73,7 @@ def attend(q_BHLC: Tensor, k_BKLC: Tensor, v_BKLC: Tensor, layout: Layout, scale
         run: Callable[..., Tensor] = _Spans.apply
         out_KGLC = run(q_KGLC, k_BKLC[0], v_BKLC[0], layout.spans, scale)
         return out_KGLC.flatten(0, 1)[None]
-    flex: Callable[..., Any] = _compiled() if q_BHLC.is_cuda else flex_attention
+    flex: Any = _compiled() if q_BHLC.is_cuda else flex_attention
     out: Tensor = flex(
         q_BHLC, k_BKLC, v_BKLC, block_mask=layout.block_mask, scale=scale, enable_gqa=True
     )

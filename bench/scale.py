@@ -35,7 +35,7 @@ UNSHOWN = (
     "queries",
     "of a shared prefix",
     "prefill without a prefix cache",
-    "update with the prefix computed once",
+    "update with the prefix computed for each rollout",
     "vision in the update, each picture once",
     "vision in the update, each rollout's",
 )
@@ -46,6 +46,8 @@ def counted(query: Query) -> dict[str, Any]:
     """Return what is counted of a step, and of each process of a machine's that train together."""
     recipe, model = query.recipe, query.model
     queries, shards = recipe.rl.queries, Shards(recipe, model, WORLD)
+    engine = recipe.engine.model_copy(update={"share_prefixes": False})
+    padded = replace(query, recipe=recipe.model_copy(update={"engine": engine}))
     whole = model.vision_flops(query.visual_tokens) * queries * recipe.rl.epochs
     return {
         "parameters": model.parameters,
@@ -62,7 +64,7 @@ def counted(query: Query) -> dict[str, Any]:
             "decode": queries * query.decode_flops(),
             "vision": queries * query.vision_flops(),
             "update": queries * query.update_flops(),
-            "update with the prefix computed once": queries * query.update_flops(prefix_once=True),
+            "update with the prefix computed for each rollout": queries * padded.update_flops(),
             "vision in the update, each picture once": whole * query.pictures,
             "vision in the update, each rollout's": whole * sum(k + 1 for k in query.looks),
         },

@@ -2,7 +2,7 @@
 
 A multiplication with an addition is 2 FLOPs. Norms, activations and embeddings' look-ups are left
 out. Attention counts 4 FLOPs a pair of tokens, layer and hidden unit: of a token with itself and
-all before it in rollouts; of all with all in the update, whose padding mask allows no less.
+all before it; of all with all in an update of padded rows, whose mask allows no less.
 """
 
 import inspect
@@ -21,7 +21,6 @@ from lookless.episode import Look, LookOutcome, Mode, Question, Rollout, StopRea
 from lookless.errors import ConfigError
 from lookless.frames import Box, Frame, View
 from lookless.recipe import Recipe
-from lookless.training.replay import by_length
 from lookless.vlm import FeatureCache
 from lookless.vlm.families import family_of, load_parts
 
@@ -316,18 +315,28 @@ class Query:
         """Return those of the distinct pictures."""
         return self.pictures * self.model.vision_flops(self.visual_tokens)
 
-    def update_flops(self, *, prefix_once: bool = False) -> float:
+    @property
+    def packed_tokens(self) -> int:
+        """Return the tokens of all rollouts where what they share counts once."""
+        tails = sum(self.tokens(looks) - self.shared for looks in self.looks)
+        return self.shared + tails
+
+    def update_flops(self) -> float:
         """Return those of the text tower in an update.
 
-        Backward is twice forward where weights are trained. Adapters save the gradient of the
-        weights, and cost six FLOPs a number and token. Checkpointing goes forward once more, but
-        for the logits, and for a layer's last matrix where backward does not need what it gives.
+        What rollouts share is computed once, unless the recipe says otherwise. Backward is twice
+        forward where weights are trained. Adapters save the gradient of the weights, and cost six
+        FLOPs a number and token. Checkpointing goes forward once more, but for the logits, and for
+        a layer's last matrix where backward does not need what it gives.
         """
         engine, rl, model = self.recipe.engine, self.recipe.rl, self.model
-        left_out = self.shared * (1 - 1 / len(self.looks)) if prefix_once else 0.0
         lengths = [self.tokens(looks) for looks in self.looks]
-        tokens = sum(lengths) - left_out * len(lengths)
-        attended = sum(length * (length - left_out) for length in lengths)
+        tokens: int = sum(lengths)
+        attended: float = sum(length**2 for length in lengths)
+        if engine.share_prefixes:
+            tokens = self.packed_tokens
+            attended = pairs(0, self.shared)
+            attended += sum(pairs(self.shared, length - self.shared) for length in lengths)
         sampled = sum(map(self.sampled, self.looks))
         forward = model.text_flops(tokens, attended, sampled)
         total = 3 * forward
@@ -346,12 +355,14 @@ class Query:
         """Return how often the vision tower runs in an update, in a process with so many queries.
 
         A frozen tower's features are kept, in 512 MiB. Where they do not fit, or the tower is
-        trained, every rollout's overview is taken to be computed anew: micro-batches hold rollouts
-        of similar length, of whatever query.
+        trained, each picture is computed once if rollouts share what they begin with, since a
+        query's then are in one micro-batch, or in two. If not, every rollout's overview is taken to
+        be computed anew: micro-batches hold rollouts of similar length, of whatever query.
         """
         width = WIDTHS[self.recipe.engine.dtype]
         kept = queries * self.pictures * self.visual_tokens * self.model.hidden * width
-        if not self.recipe.engine.train_vision and kept <= CACHE_BYTES:
+        is_kept = not self.recipe.engine.train_vision and kept <= CACHE_BYTES
+        if is_kept or self.recipe.engine.share_prefixes:
             return self.pictures
         return len(self.looks) + sum(self.looks)
 
@@ -363,9 +374,11 @@ class Query:
         return passes * self.update_pictures(queries) * once * self.recipe.rl.epochs
 
     def micro_batches(self, queries: int) -> int:
-        """Return the micro-batches of an update, in a process with so many queries."""
-        lengths = [self.tokens(looks) for looks in self.looks] * queries
-        return len(list(by_length(lengths, self.recipe.engine.micro_batch_tokens)))
+        """Return the micro-batches of an update, in a process with so many queries, about."""
+        tokens = self.packed_tokens
+        if not self.recipe.engine.share_prefixes:
+            tokens = sum(map(self.tokens, self.looks))
+        return -(-queries * tokens // self.recipe.engine.micro_batch_tokens)
 
     def rollouts_bytes(self) -> int:
         """Return what its rollouts are as a worker sends them."""

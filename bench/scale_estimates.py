@@ -1,6 +1,6 @@
 """How long a step would take on machines that are assumed: nothing here was measured."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from scale_counts import BF16, Query, Shards, assumed
@@ -32,8 +32,8 @@ class Design:
 
     is_broadcast: bool = False
     """Weights go to workers by a collective of the GPUs instead of Ray's object store."""
-    prefix_once: bool = False
-    """The update computes a query's shared prefix once instead of for each rollout."""
+    is_padded: bool = False
+    """The update computes a query's shared prefix for each rollout instead of once."""
     is_overlapped: bool = False
     """Workers make the next step's rollouts meanwhile, by weights that are one step old."""
 
@@ -42,10 +42,11 @@ NOW = Design()
 WHAT_IF = {
     "as it is": NOW,
     "weights sent by a collective": Design(is_broadcast=True),
-    "shared prefix computed once in the update": Design(prefix_once=True),
     "rollouts during the update, one step stale": Design(is_overlapped=True),
-    "all of these": Design(True, True, True),
+    "both of these": Design(is_broadcast=True, is_overlapped=True),
+    "the prefix computed for each rollout in the update": Design(is_padded=True),
 }
+"""The last is what `share_prefixes = false` does."""
 
 
 @dataclass(frozen=True)
@@ -253,20 +254,27 @@ class Step:
         by_bandwidth = read / (machine.bandwidth * machine.decode_share)
         return max(by_bandwidth, flops / self._prefill_flops_per_s)
 
+    @property
+    def _updated(self) -> Query:
+        """Return a query as the update takes it."""
+        recipe = self.query.recipe
+        engine = recipe.engine.model_copy(update={"share_prefixes": not self.design.is_padded})
+        return replace(self.query, recipe=recipe.model_copy(update={"engine": engine}))
+
     def _update_s(self, shards: Shards, queries: int) -> float:
         """Return the seconds of the text tower's update: computing, or sending if that is longer.
 
         FSDP sends one layer while it computes another, so that only the longer of both counts.
         """
-        flops = queries * self.query.update_flops(prefix_once=self.design.prefix_once)
+        flops = queries * self._updated.update_flops()
         computing = flops / (self._update_peak * self.machine.update_share)
         sent = shards.gathered_bytes + shards.reduced_bytes
-        batches = self.query.micro_batches(queries) * self.query.recipe.rl.epochs
+        batches = self._updated.micro_batches(queries) * self.query.recipe.rl.epochs
         return max(computing, batches * sent / self._collective_rate(shards.world))
 
     def _update_vision_s(self, queries: int) -> float:
         """Return the seconds of the vision tower in the update."""
-        flops = queries * self.query.update_vision_flops(queries)
+        flops = queries * self._updated.update_vision_flops(queries)
         return flops / (self._update_peak * self.machine.prefill_share)
 
 

@@ -20,6 +20,7 @@ from lookless.doctor.machine import GIB, Machine
 from lookless.doctor.model import Subject
 from lookless.recipe import Recipe
 from lookless.training.lora import TARGETS
+from lookless.training.replay import MAX_LOGITS
 
 Stage = Literal["sft", "rl"]
 Phase = Literal[
@@ -312,7 +313,7 @@ def _activations(sizes: Sizes, recipe: Recipe, load: Load) -> list[Part]:
         fewer = "lower max_context or pixels.max_pixels"
     less = fewer if engine.checkpointing else "set engine.checkpointing to true"
     text = _kept(sizes.layers, sizes.hidden, sizes.outputs, is_short=engine.checkpointing)
-    mask = tokens * load.longest * (1 + width)
+    mask = 0 if engine.share_prefixes else tokens * load.longest * (1 + width)
     seen = sizes.patches * load.seen * tokens
     if engine.train_vision:
         deep = _kept(
@@ -329,7 +330,7 @@ def _activations(sizes: Sizes, recipe: Recipe, load: Load) -> list[Part]:
     features = width * load.pictures * load.view * sizes.hidden
     return [
         Part("activations", width * tokens * (text + 10 * sizes.hidden) + mask, ("update",), less),
-        Part("logits", 4 * FLOAT * learned * sizes.vocabulary, ("update",), fewer),
+        Part("logits", 4 * FLOAT * min(learned * sizes.vocabulary, MAX_LOGITS), ("update",), fewer),
         Part("vision tower", vision, ("update",), less if engine.train_vision else fewer),
         Part("features of images", 0 if engine.train_vision else min(features, CACHE),
              ("rollouts", "update"), _SMALLER),

@@ -38,7 +38,7 @@ SIZES = {"4K": (4096, 3072), "8K": (7680, 5760)}
 FORMATS: dict[str, dict[str, Any]] = {
     "JPEG": {"quality": 92},
     "PNG": {"compress_level": 1},
-    "WEBP": {"quality": 90, "method": 0},
+    "WEBP": {"quality": 75, "method": 4},
 }
 
 

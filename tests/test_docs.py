@@ -26,7 +26,7 @@ def test_settings_have_the_defaults_that_the_documentation_says() -> None:
         value: Any = held
         for part in name.split("."):
             value = value[part]
-        shown = str(value).lower() if isinstance(value, bool) else value
+        shown = str(value).lower() if isinstance(value, bool) or value is None else value
         assert said == str(shown) or float(said) == shown, name
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -149,7 +150,12 @@ def test_plan_is_near_what_a_step_takes(
 ) -> None:
     """Peak memory of two steps of SFT on a CPU, in a process of its own, with all libraries."""
     rows = (data / "demonstrations.jsonl").read_text().splitlines()
-    copies = [json.loads(row) | {"id": f"{k}-{j}"} for j, row in enumerate(rows) for k in range(4)]
+    copies = []
+    for j, row in enumerate(map(json.loads, rows)):
+        for k in range(4):  # each with an image of its own: equal ones would be computed once
+            image = data / f"copy-{j}-{k}.jpg"
+            shutil.copy(data / row["image"], image)
+            copies.append(row | {"id": f"{j}-{k}", "image": image.name})
     file = data / "demonstrations.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in copies))
     done = subprocess.run(

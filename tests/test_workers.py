@@ -425,6 +425,7 @@ with workers:
     worker.train(ranks, folder, "rl", steps)
     ranks.wait()
 ranks.leave()
+ranks.finish()
 """
     )
     launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]

@@ -189,6 +189,7 @@ def train(
         ranks.leave()
     if ranks.is_first:
         console.print(f"checkpoint: {checkpoint}", markup=False, soft_wrap=True)
+    ranks.finish()
 
 
 @app.command(

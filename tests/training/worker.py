@@ -106,6 +106,7 @@ def main() -> None:
     ranks = Ranks.join()
     train(ranks, args.folder, args.kind, args.steps, args.settings, args.die_after)
     ranks.leave()
+    ranks.finish()
 
 
 if __name__ == "__main__":

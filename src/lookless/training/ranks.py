@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -133,6 +134,17 @@ class Ranks:
         """End what `join` or `form_group` began."""
         if dist.is_initialized():
             dist.destroy_process_group()
+
+    def finish(self) -> None:
+        """End this process now if it is one of several; all that it had to do must be done.
+
+        What is left of a process group's threads can abort the interpreter while it is torn down
+        (seen with gloo of torch 2.13), and the launcher would call a finished run failed.
+        """
+        if self.world > 1:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(0)
 
 
 def interleaved(parts: Sequence[Sequence[T]]) -> list[T]:

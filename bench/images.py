@@ -52,14 +52,11 @@ def mosaic(width: int, height: int) -> Image.Image:
     return whole
 
 
-def timed(run: Callable[[], Any], rounds: int) -> list[float]:
-    """Return the seconds of each run."""
-    seconds = []
-    for _ in range(rounds):
-        began = time.perf_counter()
-        run()
-        seconds.append(time.perf_counter() - began)
-    return seconds
+def timed(run: Callable[[], Any]) -> float:
+    """Return the seconds that something takes."""
+    began = time.perf_counter()
+    run()
+    return time.perf_counter() - began
 
 
 def compare(file: Path, budget: PixelBudget, rounds: int) -> dict[str, Any]:
@@ -90,9 +87,9 @@ def compare(file: Path, budget: PixelBudget, rounds: int) -> dict[str, Any]:
     for name, views in {"overview": [overview], "overview and crop": [overview, crop]}.items():
         seconds: dict[str, list[float]] = {"ours": [], "whole": [], "limit": []}
         for _ in range(rounds):
-            seconds["ours"] += timed(lambda views=views: ours(views), 1)
-            seconds["whole"] += timed(lambda views=views: whole(views), 1)
-            seconds["limit"] += timed(lambda: open_image(file, shrink=8), 1)
+            seconds["ours"].append(timed(lambda views=views: ours(views)))
+            seconds["whole"].append(timed(lambda views=views: whole(views)))
+            seconds["limit"].append(timed(lambda: open_image(file, shrink=8)))
         pixels, held = ours(views)
         off = np.concatenate(
             [

@@ -166,7 +166,7 @@ def grow(rows: Sequence[Segment], image_id: int) -> Forest:
         place, end = parent, start + least - depth
         if end > start:
             place = len(nodes)
-            segment = _part(rows[order[low]], depth, least, image_id)
+            segment = _part(rows[order[low]], keys[order[low]], depth, least)
             nodes.append(Node(Span(start, end, end), parent, segment))
             for row in order[low:high]:
                 columns[row].append(np.arange(start, end))
@@ -186,10 +186,9 @@ def grow(rows: Sequence[Segment], image_id: int) -> Forest:
     return Forest(tuple(nodes), tuple(np.concatenate(parts) for parts in columns))
 
 
-def _part(row: Segment, start: int, end: int, image_id: int) -> Segment:
+def _part(row: Segment, keys: Keys, start: int, end: int) -> Segment:
     """Return some of a row's tokens with their images, none of which is cut."""
-    ids = np.array(row.token_ids, dtype=np.int64)
-    is_image = ids == image_id
+    is_image = keys < 0
     seen = np.unique(_runs(is_image)[start:end][is_image[start:end]])
     images: list[ImageFeatures] = [row.images[k] for k in seen]
     return Segment(row.token_ids[start:end], images)

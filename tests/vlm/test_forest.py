@@ -1,13 +1,15 @@
-from itertools import chain, pairwise, takewhile
+from collections.abc import Iterator
+from itertools import chain, pairwise, product, takewhile
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lookless.vlm import ImageFeatures, Segment
-from lookless.vlm.forest import GRAIN, Forest, grow, keys_of, packed_batches, shared
+from lookless.vlm.forest import GRAIN, Forest, grow, in_order, keys_of, packed_batches, shared
 
 IMAGE = 0
 ENDS = [[], [1], [1, 2], [3] * GRAIN, [*[3] * GRAIN, 4], [5] * 2 * GRAIN]
@@ -108,6 +110,31 @@ def test_batches_hold_every_row_once_within_the_limit(
     for batch in batches:
         size = len(grow([Segment(rows[k], []) for k in batch], IMAGE))
         assert size <= max_tokens or len(batch) == 1
+
+
+def partitions(rows: list[Any]) -> Iterator[list[list[Any]]]:
+    """Yield all ways to cut a list into neighbours."""
+    for cuts in product([False, True], repeat=len(rows) - 1):
+        parts = [[rows[0]]]
+        for row, is_cut in zip(rows[1:], cuts, strict=True):
+            parts[-1:] = [parts[-1], [row]] if is_cut else [[*parts[-1], row]]
+        yield parts
+
+
+@settings(max_examples=50, deadline=None)
+@given(rows_of_tokens.filter(lambda rows: len(rows) < 7), st.integers(1, 120))
+def test_batches_take_the_fewest_tokens(rows: list[list[int]], max_tokens: int) -> None:
+    def packed(batches: list[list[int]]) -> list[int]:
+        return [len(grow([Segment(rows[k], []) for k in batch], IMAGE)) for batch in batches]
+
+    def fits(batches: list[list[int]]) -> bool:
+        sizes = zip(batches, packed(batches), strict=True)
+        return all(size <= max_tokens or len(batch) == 1 for batch, size in sizes)
+
+    keys = keys_of([(row, []) for row in rows], IMAGE)
+    possible = filter(fits, partitions(in_order(keys)))
+    best = min(sum(packed(batches)) for batches in possible)
+    assert sum(packed(packed_batches(keys, max_tokens))) == best
 
 
 def test_rows_that_begin_alike_go_together() -> None:

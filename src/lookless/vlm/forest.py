@@ -105,41 +105,63 @@ def in_order(rows: Sequence[Keys]) -> list[int]:
 def shared(one: Keys, other: Keys) -> int:
     """Return how many tokens that two rows begin with are packed once.
 
-    They end at a multiple of `GRAIN`, or before an image that would be cut there.
+    They end at a multiple of `GRAIN`; where that cuts an image, at the image's end if the rows
+    share it whole, and before it if not.
 
     Example:
         >>> text, image = np.arange(20), np.full(20, -1)
         >>> shared(text, text), shared(np.append(text, image), np.append(text, image))
-        (16, 20)
+        (16, 40)
+        >>> shared(np.append(text, image), np.append(text, image - 1))
+        16
     """
     length = min(len(one), len(other))
     differs = one[:length] != other[:length]
     alike = int(differs.argmax()) if differs.any() else length
     depth = alike // GRAIN * GRAIN
-    while 0 < depth < len(one) and one[depth - 1] < 0 and one[depth] == one[depth - 1]:
-        depth -= 1
-    return depth
+    begin, end = depth, depth
+    while 0 < begin < len(one) and one[begin - 1] < 0 and one[begin] == one[begin - 1]:
+        begin -= 1
+    if begin == depth:
+        return depth
+    while end < len(one) and one[end] == one[depth]:
+        end += 1
+    return end if end <= alike else begin
 
 
 def packed_batches(rows: Sequence[Keys], max_tokens: int) -> list[list[int]]:
     """Return batches of rows' places, each packed into at most `max_tokens` tokens.
 
-    Rows that begin alike stay together as far as they fit; a longer row is a batch by itself.
+    Neighbours of `in_order` are cut apart where it takes the fewest tokens in all, which is
+    between rows that share little. A longer row is a batch by itself.
 
     Example:
         >>> packed_batches([np.arange(40), np.arange(90, 130), np.arange(50)], 60)
         [[0, 2], [1]]
+        >>> packed_batches([np.arange(9), np.arange(20, 60), np.arange(20, 61)], 55)
+        [[0], [1, 2]]
     """
+    order = in_order(rows)
+    depths = [shared(rows[one], rows[other]) for one, other in pairwise(order)]
+    # For so many of the first rows: their fewest tokens, and where the last batch begins.
+    fewest, begins = [0], [0]
+    for end in range(1, len(order) + 1):
+        held = len(rows[order[end - 1]])
+        best, begin = fewest[end - 1] + held, end - 1
+        for k in range(end - 2, -1, -1):
+            held += len(rows[order[k]]) - depths[k]
+            if held > max_tokens:
+                break
+            if fewest[k] + held <= best:
+                best, begin = fewest[k] + held, k
+        fewest.append(best)
+        begins.append(begin)
     batches: list[list[int]] = []
-    held = 0
-    for row in in_order(rows):
-        added = len(rows[row]) - (shared(rows[batches[-1][-1]], rows[row]) if batches else 0)
-        if not batches or held + added > max_tokens:
-            batches.append([])
-            held, added = 0, len(rows[row])
-        batches[-1].append(row)
-        held += added
-    return batches
+    end = len(order)
+    while end:
+        batches.append(order[begins[end] : end])
+        end = begins[end]
+    return batches[::-1]
 
 
 def grow(rows: Sequence[Segment], image_id: int) -> Forest:

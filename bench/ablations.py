@@ -40,13 +40,19 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "lr-1.5e-4": {"lr": 1.5e-4},
     "kl-0.05": {"kl_weight": 0.05},
     "longer": {"steps": 54, "lr": 2e-4},
+    "sequential": {"first_pairs": 2, "adaptive": 5},
+    "fixed-3-3-5": {"forced": 3, "prohibited": 3, "adaptive": 5},
+    "fixed-2-2-7": {"forced": 2, "prohibited": 2, "adaptive": 7},
     "pixel-reasoner-lr-1e-4": {"reward": "pixel_reasoner", "lr": 1e-4},
     "accuracy-lr-1e-4": {"reward": "accuracy", "lr": 1e-4},
 }
 """Settings that differ from the run's; `same` trains once more, at the present revision. `literal`
 is the paper's form as we read it: strict need, unscaled alignment, no credit of the decision beyond
-the rollout's advantage. Another reward starts from the demo's settings for its comparison."""
+the rollout's advantage. Another reward starts from the demo's settings for its comparison.
+`sequential` makes necessity rollouts as they are needed, up to 4 + 4; the fixed ones spend as much
+without looking at results."""
 DEMO = "demo"
+PER_QUERY = "rollout/per_query"
 NAMES = {Mode.ADAPTIVE: "rgrl", Mode.FORCED: "always", Mode.PROHIBITED: "never"}
 """What the demo calls its own RL in each mode."""
 
@@ -90,9 +96,9 @@ def against_demo(runs: list[Path], variant: str, work: Path) -> str:
 
 
 def training(folder: Path, stage: str) -> dict[str, Any]:
-    """Return a training's revision, and how often each estimator was wrong or undecided in it."""
+    """Return a training's revision, rollouts a query, and how often necessity was wrong in it."""
     rows = read_jsonl(folder / stage / "metrics.jsonl")
-    names = [name for name in rows[0] if name.startswith("necessity/")]
+    names = [name for name in rows[0] if name.startswith("necessity/") or name == PER_QUERY]
     revision = json.loads((folder / CONFIG_FILE).read_text())["revision"]
     return {"revision": revision} | {
         name: sum(row[name] for row in rows) / len(rows) for name in names
@@ -116,7 +122,7 @@ def main() -> None:
         for variant, parts in results.items():
             parts.append(train(run, config, data, variant, args.work))
     heads = ("RL", "accuracy %", "gain, 95 % interval", "look rate %", "MCC")
-    heads += ("forced accuracy %", "prohibited accuracy %")
+    heads += ("forced accuracy %", "prohibited accuracy %", "rollouts a query")
     print(f"| {' | '.join(heads)} |")
     print("|" + " --- |" * len(heads))
     for variant, parts in results.items():
@@ -128,6 +134,7 @@ def main() -> None:
             f"{sum(mcc) / len(mcc):.2f} ({min(mcc):.2f} - {max(mcc):.2f})",
             spread([part[Mode.FORCED]["accuracy"] for part in parts], percent=True),
             spread([part[Mode.PROHIBITED]["accuracy"] for part in parts], percent=True),
+            spread([part[PER_QUERY] for part in parts], percent=False),
         ]
         print(f"| {variant} | {' | '.join(cells)} |")
     if args.out:

@@ -1,4 +1,4 @@
-"""Measure rollouts per second in process: ours, and `generate` of transformers once a turn.
+"""Measure rollouts per second in process: ours, and peers that begin each turn from scratch.
 
     OMP_NUM_THREADS=2 python bench/rollouts.py runs/demo/sft/checkpoint --out results/rollouts.json
 
@@ -6,17 +6,22 @@ The rollouts of an RL step of the demo, 16 of each LookWorld question, by the sa
 
   ours       one computation of each prompt's shared part and each picture, one cache for all turns;
              rows that have ended their turn step aside
-  generate   `generate` with all that was said and seen so far, pictures included, once a turn
+  generate   `generate` of transformers once a turn, with all that was said and seen so far,
+             pictures included
+  trl        what the tool loop of TRL's GRPOTrainer does once a turn; needs "lookless[bench]"
 
-Both sample; how many of their greedy rollouts are the same is stated beside. Prints tables and,
-last, one JSON object.
+  vllm       vLLM in process (`--vllm`); its caches begin each round empty, and which share of what
+             was asked of them they held is stated
+
+All sample; how many greedy rollouts of the first two are the same is stated beside. Prints tables
+and, last, one JSON object.
 """
 
 import argparse
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from statistics import median
@@ -27,8 +32,9 @@ from unittest.mock import patch
 import torch
 from rich.console import Console
 from rich.table import Table
+from scratch_policy import GeneratePolicy
+from trl_peer import TrlPolicy
 
-from lookless.chat.chatml import ChatML
 from lookless.cli import mistakes_in_one_line
 from lookless.episode import Mode, Question, Rollout
 from lookless.images import SourceCache
@@ -36,7 +42,8 @@ from lookless.lookworld.base import base_folder
 from lookless.lookworld.dataset import Split, export, questions
 from lookless.policies import hf
 from lookless.policies.hf import HfPolicy, HfSession
-from lookless.policies.policy import Observation, Policy, Prompt, Sampled
+from lookless.policies.policy import Policy
+from lookless.policies.vllm import VllmPolicy, VllmSettings
 from lookless.rollout import rollout
 from lookless.runs import provenance, write_json
 from lookless.training.rl_config import RlConfig
@@ -44,80 +51,7 @@ from lookless.vlm import VLM, FeatureCache, load_vlm
 from lookless.vlm.fresh import describe
 
 Requests = Sequence[tuple[Question, Mode]]
-
-
-class GeneratePolicy:
-    """Calls `generate` of transformers, once a turn, from scratch."""
-
-    def __init__(self, vlm: VLM, temperature: float, seed: int = 0) -> None:
-        """Sample from a model; temperature 0 is greedy."""
-        self.vlm = vlm
-        self.temperature = temperature
-        torch.manual_seed(seed)
-
-    @property
-    def chat(self) -> ChatML:
-        """Return the dialect it speaks."""
-        return self.vlm.chat
-
-    def start(self, prompts: Sequence[Prompt]) -> "GenerateSession":
-        """Begin a batch of rollouts."""
-        return GenerateSession(self, prompts)
-
-
-class GenerateSession:
-    """A batch of rollouts, as their tokens and pictures."""
-
-    def __init__(self, policy: GeneratePolicy, prompts: Sequence[Prompt]) -> None:
-        self.policy = policy
-        self.ids = [[*prompt.prefix, *prompt.rest] for prompt in prompts]
-        self.pictures = [[prompt.overview] for prompt in prompts]
-
-    @torch.no_grad()
-    def step(
-        self, appended: Mapping[int, Observation | None], max_tokens: int
-    ) -> dict[int, Sampled]:
-        """Return the next turn of the rollouts that go on."""
-        vlm, chat = self.policy.vlm, self.policy.chat
-        for row, seen in appended.items():
-            if seen is not None:
-                self.ids[row] += seen.token_ids
-                self.pictures[row] += [seen.picture] if seen.picture else []
-        longest = max(len(self.ids[row]) for row in appended)
-        pads = [longest - len(self.ids[row]) for row in appended]
-        ids_BT = torch.tensor(
-            [[chat.end_id] * n + self.ids[row] for n, row in zip(pads, appended, strict=True)]
-        )
-        mask_BT = torch.tensor([[0] * n + [1] * (longest - n) for n in pads])
-        pixels = [picture.pixels for row in appended for picture in self.pictures[row]]
-        images = vlm.processor(pixels, do_resize=False, return_tensors="pt")
-        greedy = self.policy.temperature == 0
-        made: Any = vlm.model.generate(  # type: ignore[operator]
-            input_ids=ids_BT,
-            attention_mask=mask_BT,
-            mm_token_type_ids=(ids_BT == chat.image_pad_id).int(),
-            **images,
-            max_new_tokens=max_tokens,
-            do_sample=not greedy,
-            temperature=None if greedy else self.policy.temperature,
-            top_k=None if greedy else 0,
-            top_p=None if greedy else 1.0,
-            suppress_tokens=sorted(chat.banned_ids),
-            eos_token_id=chat.end_id,
-            pad_token_id=chat.end_id,
-            output_logits=True,
-            return_dict_in_generate=True,
-        )
-        new_BT = made.sequences[:, longest:]
-        logprobs_BTV = torch.stack(made.logits, dim=1).log_softmax(-1)
-        logprobs_BT = logprobs_BTV.gather(-1, new_BT[..., None])[..., 0]
-        turns = {}
-        for row, new, logprobs in zip(appended, new_BT.tolist(), logprobs_BT.tolist(), strict=True):
-            is_ended = chat.end_id in new
-            said = new[: new.index(chat.end_id) + 1] if is_ended else new
-            self.ids[row] += said
-            turns[row] = Sampled(tuple(said), tuple(logprobs[: len(said)]), is_ended)
-        return turns
+VLLM = VllmSettings(dtype="float32", max_rollouts=128)
 
 
 @contextmanager
@@ -163,6 +97,12 @@ def same_share(one: Sequence[Rollout], other: Sequence[Rollout]) -> float:
     return sum(a.token_ids == b.token_ids for a, b in zip(one, other, strict=True)) / len(one)
 
 
+def forgetful(engine: VllmPolicy, seed: int) -> VllmPolicy:
+    """Return a policy with a seed whose engine holds nothing of earlier rounds."""
+    engine.forget()
+    return engine.seeded(seed)
+
+
 def measure(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Return all that is printed."""
     config = RlConfig()
@@ -181,7 +121,16 @@ def measure(args: argparse.Namespace, console: Console) -> dict[str, Any]:
             "ours": lambda temperature, seed: HfPolicy(vlm, temperature, seed),
             "generate": lambda temperature, seed: GeneratePolicy(vlm, temperature, seed),
         }
-        greedy = {name: run(make(0.0, 0))[1] for name, make in ways.items()}
+        greedy = [run(make(0.0, 0))[1] for make in ways.values()]
+        if args.trl:
+            longest = config.limits.max_turn_tokens
+            ways["trl"] = lambda temperature, seed: TrlPolicy(
+                vlm, temperature, longest, seed, Path(folder)
+            )
+        engine = None
+        if args.vllm:
+            engine = VllmPolicy(args.checkpoint, VLLM, temperature=config.temperature)
+            ways["vllm"] = lambda _, seed: forgetful(engine, seed)
         seconds: dict[str, list[float]] = {name: [] for name in ways}
         made: dict[str, list[Rollout]] = {}
         for turn in range(args.rounds):
@@ -189,19 +138,28 @@ def measure(args: argparse.Namespace, console: Console) -> dict[str, Any]:
                 taken, made[name] = run(make(config.temperature, turn))
                 seconds[name].append(taken)
                 console.print(f"round {turn + 1}: {name} {taken:.2f} s")
+        hit_rates = None
+        if engine is not None:
+            hit_rates = engine.hit_rates()
+            engine.close()
         with phases() as parts:
             whole, _ = run(ways["ours"](config.temperature, 0))
     parts["the rest: loop, texts, images"] = whole - sum(parts.values())
-    speedups = [b / a for a, b in zip(seconds["ours"], seconds["generate"], strict=True)]
+    speedups = {
+        name: [b / a for a, b in zip(seconds["ours"], values, strict=True)]
+        for name, values in seconds.items()
+        if name != "ours"
+    }
     return {
         "model": describe(vlm),
         "rollouts": len(requests),
         "seconds": {name: median(values) for name, values in seconds.items()},
         "rollouts_per_second": {n: len(requests) / median(v) for n, v in seconds.items()},
         "sampled_tokens": {n: sum(r.sampled_tokens for r in v) for n, v in made.items()},
-        "speedup_vs_generate": median(speedups),
-        "speedup_range": [min(speedups), max(speedups)],
-        "same_greedy_rollouts": same_share(greedy["ours"], greedy["generate"]),
+        "speedups": {name: median(values) for name, values in speedups.items()},
+        "speedup_ranges": {name: [min(v), max(v)] for name, v in speedups.items()},
+        "same_greedy_rollouts": same_share(*greedy),
+        "vllm_hit_rates": hit_rates,
         "phases": dict(parts.most_common()),
         "threads": torch.get_num_threads(),
     }
@@ -216,11 +174,12 @@ def print_tables(found: dict[str, Any], console: Console) -> None:
         rate, tokens = found["rollouts_per_second"][name], found["sampled_tokens"][name]
         table.add_row(name, f"{seconds:.2f}", f"{rate:.0f}", str(tokens))
     console.print(table)
-    low, high = found["speedup_range"]
-    console.print(
-        f"ours is {found['speedup_vs_generate']:.2f} times as fast ({low:.2f} to {high:.2f}); "
-        f"{found['same_greedy_rollouts']:.1%} of greedy rollouts are the same"
-    )
+    for name, ratio in found["speedups"].items():
+        low, high = found["speedup_ranges"][name]
+        console.print(f"ours is {ratio:.2f} times as fast as {name} ({low:.2f} to {high:.2f})")
+    console.print(f"{found['same_greedy_rollouts']:.1%} of greedy rollouts are those of generate")
+    for name, rate in (found["vllm_hit_rates"] or {}).items():
+        console.print(f"vLLM's {name}: {rate:.1%} of what was asked was held")
     table = Table(title="where the time goes")
     for title in ("", "seconds", "share"):
         table.add_column(title, justify="right" if title else "left")
@@ -238,6 +197,8 @@ def main() -> None:
     parser.add_argument("checkpoint", type=Path, nargs="?", default=base_folder())
     parser.add_argument("--queries", type=int, default=24)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--trl", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--vllm", action="store_true", help="measure vLLM too, if installed")
     parser.add_argument("--out", type=Path, help="JSON file to write")
     args = parser.parse_args()
     with mistakes_in_one_line():

@@ -38,7 +38,7 @@ from rich.console import Console
 from rich.table import Table
 from scale_counts import Architecture, pairs
 from torch import Tensor
-from update_trl import Trl
+from trl_peer import TrlUpdate
 
 from lookless.chat import tiny
 from lookless.cli import mistakes_in_one_line
@@ -267,7 +267,7 @@ def measure(args: argparse.Namespace, console: Console) -> dict[str, Any]:
             ),
         }
         if args.trl:
-            ways["trl"] = Trl(vlm, batch, args.trl_rows, Path(folder)).backward
+            ways["trl"] = TrlUpdate(vlm, batch, args.trl_rows, Path(folder)).backward
         vlm.model.train()
         peaks: dict[str, float] = {}
         grads: dict[str, dict[str, Tensor]] = {}

@@ -61,9 +61,10 @@ def test_lengths_without_room_for_words_are_refused(
 
 
 def test_rollouts_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = printed("rollouts", "--queries 1 --rounds 1", monkeypatch)
+    found = printed("rollouts", "--queries 1 --rounds 1 --no-trl", monkeypatch)
     assert found["rollouts"] == 16
     assert found["same_greedy_rollouts"] == 1
+    assert found["speedups"].keys() == {"generate"}
     assert sum(found["phases"].values()) > 0
 
 

@@ -53,7 +53,7 @@ class ScratchSession:
         vlm, end = self.policy.vlm, self.policy.chat.end_id
         for row, seen in appended.items():
             if seen is not None:
-                self.ids[row] += seen.token_ids
+                self.ids[row] += [*seen.said, *seen.token_ids]
                 self.pictures[row] += [seen.picture] if seen.picture else []
         pixels = [picture.pixels for row in appended for picture in self.pictures[row]]
         images = vlm.processor(pixels, do_resize=False, return_tensors="pt")

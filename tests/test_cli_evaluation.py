@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from evaluation.asked import untimed, world
 from lookless import cli
 from lookless.benchmarks.registry import BENCHMARKS
+from lookless.cli_options import server_key
 from lookless.errors import ConfigError, LooklessError
 from lookless.lookworld.base import base_folder
 from served import Server, wrong
@@ -143,13 +144,13 @@ def test_a_mistake_is_one_line(
 def test_a_key_is_sent_only_where_it_is_meant_to_go(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-mine")
     monkeypatch.setenv("OTHER", "other")
-    assert cli.server_key("https://api.openai.com/v1", None) == "sk-mine"
+    assert server_key("https://api.openai.com/v1", None) == "sk-mine"
     for address in ("http://localhost:8000/v1", "http://api.openai.com.evil.net/v1", "folder"):
-        assert cli.server_key(address, None) is None
-    assert cli.server_key("http://localhost:8000/v1", "OTHER") == "other"
-    assert cli.server_key("http://localhost:8000/v1", "OPENAI_API_KEY") == "sk-mine"
+        assert server_key(address, None) is None
+    assert server_key("http://localhost:8000/v1", "OTHER") == "other"
+    assert server_key("http://localhost:8000/v1", "OPENAI_API_KEY") == "sk-mine"
     with pytest.raises(ConfigError, match="key-env must be a variable that is set, got 'NONE'"):
-        cli.server_key("http://localhost:8000/v1", "NONE")
+        server_key("http://localhost:8000/v1", "NONE")
 
 
 @pytest.mark.slow

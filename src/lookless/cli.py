@@ -8,23 +8,14 @@ from contextlib import closing, contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 import typer
-from rich.console import Console
 from rich.logging import RichHandler
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.table import Column
 
-from lookless import __version__
+from lookless import __version__, cli_data
+from lookless.cli_options import IMAGES, RESUME, SET, server_key
+from lookless.console import bar, console
 from lookless.errors import ConfigError, LooklessError, StoppedError
 from lookless.settings import override, read_toml, validated
 
@@ -33,7 +24,6 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
-console = Console()
 OVERLAYS = (".png", ".jpg", ".jpeg", ".webp")
 
 
@@ -47,22 +37,6 @@ def top(
         console.print(f"lookless {__version__}", highlight=False)
     elif context.invoked_subcommand is None:
         console.print(context.get_help(), end="")
-
-
-@contextmanager
-def bar(title: str, total: int) -> Iterator[Any]:
-    """Show a progress bar; yields the function that moves it."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=12),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}", markup=False, table_column=Column(ratio=1, no_wrap=True)),
-    )
-    with Progress(*columns, console=console, expand=True) as progress:
-        task = progress.add_task(title, total=total, note="")
-        yield lambda done, note: progress.update(task, completed=done, note=note)
 
 
 @app.command(
@@ -128,12 +102,7 @@ LOCAL = typer.Option(
     " or workers.count=8 (Ray); can be repeated.",
 )
 RECIPE = typer.Argument(help="TOML file, or a folder with recipe.toml; see docs/recipes.md.")
-SET = typer.Option(
-    "--set", metavar="NAME=VALUE", help="Another value of a setting; can be repeated."
-)
 TRAINED = typer.Option(help="New folder for metrics, records and the checkpoint.")
-RESUME = typer.Option("--resume", help="Continue an interrupted run in OUT.")
-IMAGES = Path("~/.cache/lookless/images")
 
 
 @app.command(
@@ -495,16 +464,6 @@ def local_settings(
     return settings
 
 
-def server_key(address: str, variable: str | None) -> str | None:
-    """Return the key for a server; a key of OpenAI's is sent to nobody else unless asked for."""
-    if variable is not None:
-        if not os.environ.get(variable):
-            raise ConfigError(f"key-env must be a variable that is set, got {variable!r}; set it")
-        return os.environ[variable]
-    is_openai = urlsplit(address).hostname == "api.openai.com"
-    return os.environ.get("OPENAI_API_KEY") if is_openai else None
-
-
 def listed(text: str) -> tuple[str, ...]:
     """Return what is named with commas in between."""
     return tuple(part.strip() for part in text.split(",") if part.strip())
@@ -715,6 +674,11 @@ def train_base_command(
 
     train_base(out, bar, seed, resume=resume)
     console.print(f"base weights: {out / 'base'}", markup=False, soft_wrap=True)
+
+
+for command in cli_data.COMMANDS:
+    app.command(epilog=cli_data.EXAMPLES[command.__name__])(command)
+app.add_typer(cli_data.synth)
 
 
 def main() -> None:

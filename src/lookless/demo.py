@@ -21,7 +21,8 @@ from lookless.grading.exact import boxed_exact, grade
 from lookless.images import SourceCache
 from lookless.lookworld.base import load_base
 from lookless.lookworld.dataset import Split, WorldQuestion, export, questions
-from lookless.lookworld.trajectories import Mixture, demonstrations
+from lookless.lookworld.trajectories import demonstrations
+from lookless.mixture import Mixture
 from lookless.policies.hf import HfPolicy
 from lookless.runs import Progress, append_jsonl, open_run, write_json
 from lookless.training.collector import SameWeights

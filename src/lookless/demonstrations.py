@@ -89,6 +89,30 @@ def read_demonstrations(file: Path) -> list[Demonstration]:
         DataError: If the file cannot be read, a line does not fit, an id occurs twice, or an image
             is not there; the message names the line.
     """
+    found: dict[str, Demonstration] = {}
+    for where, shown in demonstrations_in(file):
+        if isinstance(shown, DataError):
+            raise shown
+        if shown.id in found:
+            raise DataError(f"{where}: id must be of one line only, got {shown.id!r} again")
+        if not shown.image.is_file():
+            raise DataError(
+                f"{where}: image must be a file, got {str(shown.image)!r}; check the path"
+            )
+        found[shown.id] = shown
+    if not found:
+        raise DataError(f"demonstrations must be at least one, got an empty {str(file)!r}")
+    return list(found.values())
+
+
+def demonstrations_in(file: Path) -> Iterator[tuple[str, Demonstration | DataError]]:
+    """Yield for each line of a JSONL file where it is, and its demonstration or what is wrong.
+
+    Images are paths that can be opened, if they are there.
+
+    Raises:
+        DataError: If the file cannot be read.
+    """
     try:
         # Not splitlines: texts may hold other characters that it takes for the end of a line.
         lines = file.read_text(encoding="utf-8").removesuffix("\n").split("\n")
@@ -96,36 +120,28 @@ def read_demonstrations(file: Path) -> list[Demonstration]:
         raise DataError(
             f"demonstrations must be a readable JSONL file, got {str(file)!r}: {error}"
         ) from None
-    found: dict[str, Demonstration] = {}
     for number, line in enumerate(lines if lines != [""] else [], 1):
         where = f"{str(file)!r} line {number}"
         try:
             shown = Demonstration.model_validate(json.loads(line))
+            yield where, shown.model_copy(update={"image": file.parent / shown.image})
         except ValidationError as error:
-            raise DataError(f"{where}: {wrong_setting(Demonstration, error)}") from None
+            yield where, DataError(f"{where}: {wrong_setting(Demonstration, error)}")
         except (ValueError, RecursionError) as error:
-            raise DataError(f"{where} must be a JSON object, got {error}; mend it") from None
-        if shown.id in found:
-            raise DataError(f"{where}: id must be of one line only, got {shown.id!r} again")
-        image = file.parent / shown.image
-        if not image.is_file():
-            raise DataError(f"{where}: image must be a file, got {str(image)!r}; check the path")
-        found[shown.id] = shown.model_copy(update={"image": image})
-    if not found:
-        raise DataError(f"demonstrations must be at least one, got an empty {str(file)!r}")
-    return list(found.values())
+            yield where, DataError(f"{where} must be a JSON object, got {error}; mend it")
 
 
 def write_demonstrations(file: Path, demonstrations: Sequence[Demonstration]) -> None:
     """Write demonstrations as JSONL; the images must lie under the file's folder."""
-    rows = []
-    for shown in demonstrations:
-        image = shown.image.relative_to(file.parent)
-        row = shown.model_copy(update={"image": image}).model_dump(
-            mode="json", exclude_defaults=True
-        )
-        rows.append(json.dumps(row, ensure_ascii=False) + "\n")
-    file.write_text("".join(rows), encoding="utf-8")
+    lines = [written_demonstration(shown, file.parent) for shown in demonstrations]
+    file.write_text("".join(lines), encoding="utf-8")
+
+
+def written_demonstration(shown: Demonstration, folder: Path) -> str:
+    """Return a demonstration as a line of a file in `folder`, which its image must lie under."""
+    image = shown.image.relative_to(folder)
+    row = shown.model_copy(update={"image": image}).model_dump(mode="json", exclude_defaults=True)
+    return json.dumps(row, ensure_ascii=False) + "\n"
 
 
 class Played(Sequence[Rollout]):

@@ -190,6 +190,17 @@ class PixelBudget:
         return rounding(side / self.factor) * self.factor
 
 
+@dataclass(frozen=True, slots=True)
+class _Header:
+    """What a file says of its image before any pixel."""
+
+    size: tuple[int, int]
+    """(width, height) in pixels, upright."""
+    can_shrink: bool
+    """Whether the image can be shrunk while it is decoded."""
+    format: str
+
+
 class Source:
     """One image file, kept by reference: its header is read when asked for, its pixels once.
 
@@ -216,7 +227,7 @@ class Source:
         """What tells sources apart without reading them: resolved path, time of change, size."""
         self._pool = PixelPool() if pool is None else pool
         self._lock = threading.Lock()
-        self._header: tuple[tuple[int, int], bool] | None = None
+        self._header: _Header | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -225,17 +236,27 @@ class Source:
         Raises:
             ImageError: As `open_image`.
         """
-        return self._read_header()[0]
+        return self._read_header().size
 
-    def _read_header(self) -> tuple[tuple[int, int], bool]:
-        """Return the size, and whether the image can be shrunk while it is decoded."""
+    @property
+    def format(self) -> str:
+        """Return what the file is, one of `FORMATS`; no pixel is decoded for it.
+
+        Raises:
+            ImageError: As `open_image`.
+        """
+        return self._read_header().format
+
+    def _read_header(self) -> "_Header":
         if self._header is None:
             with _opened(self.path, self.limits) as (image, turn):
                 width, height = image.size
                 # Turned, a pixel that the edge has cut would lie at the left or the top.
                 is_whole = not (width % max(_SHRINKS) or height % max(_SHRINKS))
-                can_shrink = image.format in ("JPEG", "MPO") and (turn is None or is_whole)
-            self._header = (height, width) if turn in _SIDEWAYS else (width, height), can_shrink
+                kind = "JPEG" if image.format == "MPO" else str(image.format)
+                can_shrink = kind == "JPEG" and (turn is None or is_whole)
+            size = (height, width) if turn in _SIDEWAYS else (width, height)
+            self._header = _Header(size, can_shrink, kind)
         return self._header
 
     def full_view(self, budget: Budget) -> View:
@@ -310,7 +331,7 @@ class Source:
 
         It depends on nothing else, such as what is decoded already: pixels are always the same.
         """
-        _, can_shrink = self._read_header()
+        can_shrink = self._read_header().can_shrink
         fitting = [
             by
             for by in _SHRINKS

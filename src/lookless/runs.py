@@ -24,7 +24,7 @@ class Progress(Protocol):
     """Shows how far a stage has come."""
 
     def __call__(self, title: str, total: int) -> AbstractContextManager[Step]:
-        """Begin a stage of `total` steps."""
+        """Begin a stage of `total` steps, 0 if that is not known."""
 
 
 def open_run(

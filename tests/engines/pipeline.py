@@ -6,7 +6,8 @@ from pathlib import Path
 
 from lookless.demonstrations import write_demonstrations
 from lookless.lookworld.dataset import Split, export, questions
-from lookless.lookworld.trajectories import Mixture, demonstrations
+from lookless.lookworld.trajectories import demonstrations
+from lookless.mixture import Mixture
 from lookless.recipe import Recipe, read_recipe
 from lookless.runs import Step
 from lookless.train import Stage, run_stage

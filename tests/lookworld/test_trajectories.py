@@ -11,12 +11,8 @@ from lookless.grading import grade
 from lookless.images import SourceCache
 from lookless.lookworld.dataset import Split, WorldQuestion, questions, to_question
 from lookless.lookworld.speech import NOT_THERE
-from lookless.lookworld.trajectories import (
-    Mixture,
-    TrajectoryKind,
-    demonstrations,
-    kind_of,
-)
+from lookless.lookworld.trajectories import TrajectoryKind, demonstrations, kind_of
+from lookless.mixture import Mixture
 
 Shown = list[tuple[TrajectoryKind, Rollout]]
 COUNT = 600

@@ -8,7 +8,9 @@ Fields of a row or JSON file, of which the first two or three are needed:
 - `answer`: with options their letter or text, else a text or a list of accepted ones;
 - `options`: a list, or columns A, B, C, ...;
 - `boxes`: where the evidence is, as left, top, right, bottom in pixels of the image, one or a list;
-- `category`, and `id`, which is otherwise the row's number or the file's name.
+- `category`, and `id`, which is otherwise the row's number or the file's name;
+- `instruction`: what is said after the question instead of the usual words; an empty text for
+  nothing.
 
 With options the chosen letter is graded, without them the answer must be an accepted one up to case
 and punctuation. Questions about one image are a cluster.
@@ -48,24 +50,24 @@ _ADVICE = "the documentation of lookless.benchmarks.own lists the fields"
 
 def load(files: Files) -> Iterator[Entry]:
     """Yield the questions of a table, or those beside images."""
-    beside = _beside_images(files.path) if files.path.is_dir() else []
+    beside = beside_images(files.path) if files.path.is_dir() else []
     if beside:
         for image in beside:
             file = image.with_suffix(".json")
             row = Row(read_json(file), f"{file.name!r}", file.parent, files.with_images)
-            yield Entry(_question(row, image.stem, image.name), (image,))
+            yield Entry(question(row, image.stem, image.name), (image,))
         return
     keys = ImageKeys()
-    table = _only_table(files.path) if files.path.is_dir() else files.path
+    table = only_table(files.path) if files.path.is_dir() else files.path
     for number, row in enumerate(Files(table, files.with_images).rows(images=()), 1):
         value = row.values.get("image")
-        is_file = isinstance(value, str) and _is_name(value)
+        is_file = isinstance(value, str) and is_name(value)
         stored: Stored = row.file("image", is_anywhere=True) if is_file else row.image("image")
         cluster = row.text("image") if is_file else keys.of(row, "image")
-        yield Entry(_question(row, str(number), cluster), (stored,))
+        yield Entry(question(row, str(number), cluster), (stored,))
 
 
-def _beside_images(folder: Path) -> list[Path]:
+def beside_images(folder: Path) -> list[Path]:
     """Return the images of a folder that holds a JSON file beside each; none in another folder.
 
     Raises:
@@ -87,12 +89,17 @@ def _beside_images(folder: Path) -> list[Path]:
     return images
 
 
-def _is_name(text: str) -> bool:
+def is_name(text: str) -> bool:
     """Return whether a text can name a file: base64 of an image is long and holds no dot."""
     return len(text) <= _LONGEST_NAME and ("." in text or len(text) < _SHORTEST_IMAGE)
 
 
-def _only_table(folder: Path) -> Path:
+def only_table(folder: Path) -> Path:
+    """Return the one table of a folder.
+
+    Raises:
+        DataError: If there is none, or several.
+    """
     found = [file for file in sorted(folder.iterdir()) if file.suffix.lower() in KINDS]
     if len(found) != 1:
         names = ", ".join(file.name for file in found[:3]) or "none"
@@ -103,15 +110,25 @@ def _only_table(folder: Path) -> Path:
     return found[0]
 
 
-def _question(row: Row, name: str, cluster: str) -> Question:
+def question(row: Row, name: str, cluster: str) -> Question:
+    """Return what a row asks, without its image.
+
+    Args:
+        row: The fields.
+        name: Its id, unless it has one.
+        cluster: What tells its image from others.
+
+    Raises:
+        DataError: If a field is missing or does not fit.
+    """
     row = replace(row, advice=_ADVICE)
     options = _options(row)
     references = row.answers("answer")
-    asked = row.text("question").strip()
+    said = row.values.get("instruction")
     return Question(
         id=row.optional("id") or name,
         image=Path(),
-        text=lettered(asked, options, LETTER) if options else f"{asked}\n{PHRASE}",
+        text=worded(row.text("question"), options, said if isinstance(said, str) else None),
         answer=_letter(row, references[0], options) if options else references[0],
         family=row.optional("category") or "",
         boxes=_boxes(row),
@@ -120,6 +137,26 @@ def _question(row: Row, name: str, cluster: str) -> Question:
         references=() if options else references,
         cluster=cluster,
     )
+
+
+def worded(question: str, options: Sequence[str], instruction: str | None = None) -> str:
+    r"""Return a question as it is asked.
+
+    Args:
+        question: The words alone.
+        options: What can be chosen from.
+        instruction: What is said after it; None: the usual words.
+
+    Example:
+        >>> worded("Which?", ["red", "blue"])
+        "Which?\nA. red\nB. blue\nAnswer with the option's letter."
+        >>> worded("Which letter?", [], "")
+        'Which letter?'
+    """
+    usual = LETTER if options else PHRASE
+    said = usual if instruction is None else instruction.strip()
+    text = lettered(question.strip(), options, said) if options else f"{question.strip()}\n{said}"
+    return text.strip()
 
 
 def _boxes(row: Row) -> tuple[Box, ...]:

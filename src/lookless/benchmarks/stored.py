@@ -31,6 +31,22 @@ class Reference:
 Stored = Path | Embedded | Reference
 
 
+def decoded(embedded: Embedded) -> bytes:
+    """Return the content of an embedded image's file.
+
+    Raises:
+        DataError: If base64 text is damaged.
+    """
+    if isinstance(embedded.data, bytes):
+        return embedded.data
+    try:
+        return base64.b64decode(embedded.data, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise DataError(
+            f"{embedded.where} must be an image as base64, got {error}; download the file again"
+        ) from None
+
+
 def unpack(embedded: Embedded, folder: Path) -> Path:
     """Write an embedded image into `folder`, named by its content; return its file.
 
@@ -39,14 +55,7 @@ def unpack(embedded: Embedded, folder: Path) -> Path:
     Raises:
         DataError: If base64 text is damaged, or `folder` cannot be written.
     """
-    data = embedded.data
-    if isinstance(data, str):
-        try:
-            data = base64.b64decode(data, validate=True)
-        except (binascii.Error, ValueError) as error:
-            raise DataError(
-                f"{embedded.where} must be an image as base64, got {error}; download the file again"
-            ) from None
+    data = decoded(embedded)
     file = folder / hashlib.sha256(data).hexdigest()[:32]
     try:
         if not file.exists():

@@ -2,20 +2,17 @@
 
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import Annotated
 
 import numpy as np
-from pydantic import ConfigDict, Field
-from pydantic.dataclasses import dataclass
 
 from lookless.demonstrations import DemonstratedLook, DemonstratedTurn, Demonstration
-from lookless.episode import Mode, Question
-from lookless.errors import ConfigError
+from lookless.episode import Question
 from lookless.frames import Frame
 from lookless.lookworld import speech
 from lookless.lookworld.dataset import WorldQuestion
 from lookless.lookworld.questions import Box
 from lookless.lookworld.tiny import VIEW_PX
+from lookless.mixture import Mixture
 
 
 class TrajectoryKind(StrEnum):
@@ -33,30 +30,6 @@ class TrajectoryKind(StrEnum):
 
 SMALLEST = 0.15
 """Smallest side in units of a demonstrated look: room for a box that is a little off."""
-Share = Annotated[float, Field(ge=0, le=1)]
-
-
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class Mixture:
-    """Shares of what SFT shows, each in 0..1; `forced` and `prohibited` at most 1 together."""
-
-    forced: Share = 0.2
-    """Share of the trajectories in forced mode."""
-    prohibited: Share = 0.2
-    """Share in prohibited mode; the rest is adaptive."""
-    look: Share = 0.75
-    """Share of adaptive trajectories that look, whatever is asked: Pixel Reasoner's public data."""
-    corrected: Share = 0.1
-    """Share of looks at a detail that are at the wrong place first."""
-    closer: Share = 0.05
-    """Share of looks at a detail that are too wide first."""
-
-    def __post_init__(self) -> None:
-        if self.forced + self.prohibited > 1:
-            raise ConfigError(
-                f"forced and prohibited must be at most 1 together, got {self.forced} and "
-                f"{self.prohibited}; lower one"
-            )
 
 
 def demonstrations(
@@ -90,13 +63,7 @@ def kind_of(shown: Demonstration) -> TrajectoryKind:
 def _demonstration(
     world: WorldQuestion, question: Question, rng: np.random.Generator, mixture: Mixture
 ) -> Demonstration:
-    draw = rng.random()
-    if draw < mixture.forced:
-        mode, is_look = Mode.FORCED, True
-    elif draw < mixture.forced + mixture.prohibited:
-        mode, is_look = Mode.PROHIBITED, False
-    else:
-        mode, is_look = Mode.ADAPTIVE, bool(rng.random() < mixture.look)
+    mode, is_look = mixture.draw(rng)
     looks = _looks(world, rng, mixture) if is_look else []
     say = f"<think>{speech.thought(world.scene, world.question, VIEW_PX)}</think>\n"
     said = [say, *[""] * len(looks)]

@@ -98,7 +98,8 @@ class HfSession:
         segments = []
         for row in rows.names:
             seen = appended[row]
-            ids = self.prompts[row].rest if seen is None else seen.token_ids
+            ids = [] if self.turns[row] else [*self.prompts[row].rest]
+            ids += [] if seen is None else [*seen.said, *seen.token_ids]
             segments.append(Segment(ids, [features[row]] if row in features else []))
         hidden_BTD, rows.mask_BS, rows.ends = self.vlm.forward(
             segments, rows.ends, cache=rows.cache, past_mask_BS=rows.mask_BS, pad_left=True

@@ -240,6 +240,9 @@ class OpenAISession:
         """Return the next turn of each rollout that goes on, once the last of them has come."""
         for row, seen in appended.items():
             if seen is not None:
+                if seen.said:
+                    said = list(seen.said[:-1])  # without the end of the turn
+                    self._talks[row].add([self.policy.chat.decode(said)], None)
                 for turn in self.policy.chat.turns(seen.token_ids):
                     self._talks[row].add(turn, seen.picture)
         talks = [self._talks[row] for row in appended]

@@ -30,6 +30,8 @@ class Observation:
 
     token_ids: tuple[int, ...]
     picture: Picture | None
+    said: tuple[int, ...] = ()
+    """The turn that came before it, in a rollout whose first turn was given instead of sampled."""
 
 
 @dataclass(frozen=True)
@@ -65,8 +67,9 @@ class Session(Protocol):
 
         Args:
             appended: The rollouts whose last turn was returned and that go on, each with what is
-                appended first (None in the first turn). Those left out then are over: they may not
-                come back. Those whose turn is still to come are not named again.
+                appended first (None in the first turn, unless that one was given). Those left out
+                then are over: they may not come back. Those whose turn is still to come are not
+                named again.
             max_tokens: Limit on the tokens of the turn.
         """
 

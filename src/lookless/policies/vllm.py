@@ -191,7 +191,7 @@ class VllmSession:
         for row, seen in appended.items():
             talk = self._talks[row]
             if seen is not None:
-                talk.token_ids += seen.token_ids
+                talk.token_ids += [*seen.said, *seen.token_ids]
                 if seen.picture is not None:
                     talk.pictures.append(seen.picture)
             self._ask(row, talk, max_tokens)

@@ -8,11 +8,15 @@ from rich.markup import escape
 from rich.table import Table
 
 from lookless.benchmarks.benchmark import Benchmark
+from lookless.data.dedupe import Pair
+from lookless.data.validate import Checked, kinds_of
 from lookless.doctor.finding import Finding, Level
 from lookless.evaluation.looking import TERMS
 from lookless.report.format import number, p_value, percent, span
 
 Record = Mapping[str, Any]
+SHOWN = 20
+"""Rows of a long table."""
 
 
 def table(title: str, name: str, columns: Sequence[str]) -> Table:
@@ -248,4 +252,72 @@ def findings_table(findings: Sequence[Finding]) -> Table:
         name = "" if one.check == before else one.check
         made.add_row(MARKS[one.level], name, escape(one.message))
         before = one.check
+    return made
+
+
+def counts_table(title: str, counts: Mapping[str, float]) -> Table:
+    """Return numbers under each other, each with its name."""
+    made = Table(
+        title=escape(title), title_justify="left", box=None, show_header=False, pad_edge=False
+    )
+    made.add_column()
+    made.add_column(justify="right")
+    for name, value in counts.items():
+        made.add_row(escape(name.replace("_", " ")), f"{round(value):,}")
+    return made
+
+
+def complaints_table(found: Checked) -> Table:
+    """Return what is wrong with records: the first complaints, and how often each kind came."""
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    made.add_column("row", overflow="fold")
+    made.add_column("wrong", overflow="fold")
+    for one in found.complaints[:SHOWN]:
+        made.add_row(escape(one.where), escape(one.what))
+    kinds = kinds_of(found.complaints).most_common(SHOWN)
+    made.caption = "; ".join(f"{count} x {escape(kind)}" for kind, count in kinds)
+    return made
+
+
+def pairs_table(pairs: Sequence[Pair]) -> Table:
+    """Return images that look alike, those of benchmarks first."""
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    for column in ("image", "looks like", "of", "bits of 256 that differ"):
+        made.add_column(column, overflow="fold", justify="right" if "bits" in column else "left")
+    ordered = sorted(pairs, key=lambda pair: (pair.benchmark is None, pair.bits))
+    for pair in ordered[:SHOWN]:
+        made.add_row(
+            escape(pair.image), escape(pair.other), escape(pair.benchmark or ""), str(pair.bits)
+        )
+    if len(pairs) > SHOWN:
+        made.caption = f"the first {SHOWN} of {len(pairs)}"
+    return made
+
+
+def kinds_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """Return which kinds of question need a look."""
+    made = Table(title="Which questions need a look", box=box.SIMPLE_HEAD, pad_edge=False)
+    heads = (
+        "category",
+        "questions",
+        "need %",
+        "95 % CI",
+        "undecided",
+        "looking %",
+        "not %",
+        "gain",
+    )
+    for k, head in enumerate(heads):
+        made.add_column(head, justify="right" if k else "left", overflow="fold")
+    for row in rows:
+        made.add_row(
+            escape(row["category"]),
+            str(row["questions"]),
+            percent(row["need_rate"]),
+            span([row["need_low"], row["need_high"]]),
+            str(row["undecided"]),
+            percent(row["p_look"]),
+            percent(row["p_no_look"]),
+            percent(row["gain"], sign=True),
+        )
     return made

@@ -1,0 +1,1 @@
+"""Questions and trajectories on disk: records, readers of other forms, validation, export."""

@@ -1,0 +1,290 @@
+"""From somebody's files to records: images kept once, boxes in pixels, what is broken listed."""
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from lookless.benchmarks.own import worded
+from lookless.data.reader import Broken, Found, Reader, Reading, Shown
+from lookless.data.record import BoxNumbers, Record, stable_id
+from lookless.data.store import (
+    BROKEN,
+    DEMONSTRATIONS,
+    HELD_OUT,
+    QUESTIONS,
+    VALIDATION,
+    ImageStore,
+    Kept,
+    RecordWriter,
+)
+from lookless.demonstrations import (
+    DemonstratedLook,
+    DemonstratedTurn,
+    Demonstration,
+    written_demonstration,
+)
+from lookless.errors import ConfigError, DataError, ImageError, wrong_setting
+from lookless.frames import Box, Frame, View
+from lookless.images import Budget
+from lookless.runs import Progress, open_run
+
+
+class ConvertConfig(BaseModel):
+    """How files become records."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    validation: float = Field(0.0, ge=0, lt=1)
+    """Share of the images whose questions are for validation; which ones depends on what the images
+    hold alone, so that an image is on the same side whatever else is converted."""
+    kind: Literal["jsonl", "parquet"] = "jsonl"
+    """Of the files of records."""
+    link: bool = False
+    """Whether images become hard links instead of copies, where that is possible."""
+    instruction: str | None = None
+    """What is said after each question; None: the usual words, by whether there are options."""
+
+
+@dataclass
+class Converted:
+    """What was made of files."""
+
+    questions: int = 0
+    validation: int = 0
+    demonstrations: int = 0
+    held_out: int = 0
+    images: int = 0
+    repeated: int = 0
+    """Rows that ask what an earlier one asks about the same image."""
+    broken: Counter[str] = field(default_factory=Counter)
+    """Rows that were left out, by the first words of why."""
+
+
+def convert(
+    reader: Reader,
+    path: Path,
+    out: Path,
+    reading: Reading,
+    config: ConvertConfig,
+    progress: Progress,
+    *,
+    resume: bool = False,
+) -> Converted:
+    """Write the records of somebody's files into a folder; return what was made.
+
+    Files in `out`: questions and validation, demonstrations and held_out (of validation's images)
+    where the layout tells how questions are answered, broken.jsonl with the rows that were left out
+    and why, and the images. Begun again after an interruption it reads all rows again.
+
+    Args:
+        reader: Of the layout.
+        path: The files.
+        out: A new folder.
+        reading: What has to be said about the files.
+        config: How records are written.
+        progress: Shows how far it has come.
+        resume: Whether to continue.
+
+    Raises:
+        DataError: If the files are not of this layout at all.
+        RunError: If `out` exists and may not be continued.
+    """
+    settings = {
+        "reader": reader.name,
+        "path": str(path.resolve()),
+        "frame": reading.frame,
+        "budget": str(reading.budget) if reading.budget else None,
+        "options": reading.options,
+        **config.model_dump(mode="json"),
+    }
+    open_run(out, settings, resume=resume)
+    with _Output(out, config, reading) as output, progress("rows", 0) as step:
+        for number, found in enumerate(reader.load(path, reading), 1):
+            broken = found if isinstance(found, Broken) else output.take(found)
+            if broken is not None:
+                output.leave_out(broken)
+            count = output.made.broken.total()
+            step(number, f"{count} broken" if count else "")
+    return output.made
+
+
+def in_validation(sha256: str, share: float) -> bool:
+    """Return whether an image's questions are for validation.
+
+    Example:
+        >>> in_validation("00" * 32, 0.1), in_validation("ff" * 32, 0.1)
+        (True, False)
+    """
+    return int(sha256, 16) < share * 2**256
+
+
+class _Output:
+    """The files that are being written; they are there as a whole, in the end, or not at all."""
+
+    def __init__(self, folder: Path, config: ConvertConfig, reading: Reading) -> None:
+        self.folder = folder
+        self.config = config
+        self.budget = reading.budget
+        self.made = Converted()
+        self._images = ImageStore(folder, link=config.link)
+        self._asked: dict[str, str] = {}
+        """What each id stands for."""
+        self._shown: Counter[str] = Counter()
+        """Demonstrations by the id of their question."""
+        self._records: dict[str, RecordWriter] = {}
+        self._lines: dict[str, list[str]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        if kind is not None:
+            return
+        for writer in self._records.values():
+            writer.close()
+        for name in self._lines:
+            self._flush(name)
+            self._part(name).replace(self.folder / name)
+        self.made.images = len(self._images)
+
+    def take(self, found: Found) -> Broken | None:
+        """Write what a row says; return why it has to be left out, if it has."""
+        try:
+            kept = self._images.add(found.image)
+            record = self._record(found, kept)
+            asked = stable_id(record.sha256, record.question, record.options)
+            if self._asked.get(record.id, asked) != asked:
+                raise DataError(f"id must be of one question only, got {record.id!r} again")
+            shown = self._demonstration(found.shown, record) if found.shown else None
+        except ValidationError as error:
+            model = Record if error.title == Record.__name__ else Demonstration
+            return Broken(found.where, str(wrong_setting(model, error)))
+        except (ConfigError, DataError, ImageError) as error:
+            return Broken(found.where, str(error).removeprefix(f"{found.where}: "))
+        is_validation = in_validation(record.sha256, self.config.validation)
+        if record.id in self._asked:
+            self.made.repeated += 1
+        else:
+            self._asked[record.id] = asked
+            self._add(record, is_validation=is_validation)
+        if shown is not None:
+            self._shown[record.id] += 1
+            self._show(shown, is_validation=is_validation)
+        return None
+
+    def leave_out(self, broken: Broken) -> None:
+        """Note a row that was left out."""
+        self.made.broken[broken.why.split(",")[0]] += 1
+        self._line(BROKEN, json.dumps({"where": broken.where, "why": broken.why}) + "\n")
+
+    def _add(self, record: Record, *, is_validation: bool) -> None:
+        name = VALIDATION if is_validation else QUESTIONS
+        if name not in self._records:
+            self._records[name] = RecordWriter(self.folder / f"{name}.{self.config.kind}")
+        self._records[name].add(record)
+        self.made.validation += is_validation
+        self.made.questions += not is_validation
+
+    def _show(self, shown: Demonstration, *, is_validation: bool) -> None:
+        name = HELD_OUT if is_validation else DEMONSTRATIONS
+        self._line(name, written_demonstration(shown, self.folder))
+        self.made.held_out += is_validation
+        self.made.demonstrations += not is_validation
+
+    def _record(self, found: Found, kept: Kept) -> Record:
+        view = _whole(kept, self.budget)
+        asked = found.question.strip()
+        return Record(
+            id=found.id or stable_id(kept.sha256, asked, found.options),
+            image=kept.path,
+            sha256=kept.sha256,
+            width=kept.width,
+            height=kept.height,
+            question=asked,
+            answer=found.answers,
+            options=found.options,
+            boxes=tuple(_numbers(_in_source(box, view, self.budget)) for box in found.boxes),
+            category=found.category,
+            instruction=self.config.instruction,
+            source=found.where,
+        )
+
+    def _demonstration(self, shown: Shown, record: Record) -> Demonstration:
+        whole = Kept(record.image, record.sha256, record.width, record.height)
+        views = [_whole(whole, self.budget)]
+        turns = []
+        for turn in shown.turns:
+            look = None
+            if turn.look is not None:
+                if not 0 <= turn.look.image < len(views):
+                    raise DataError(
+                        f"image of a look must be one that was seen, 0 to {len(views) - 1}, got "
+                        f"{turn.look.image}"
+                    )
+                box = _in_source(turn.look.box, views[turn.look.image], self.budget)
+                box = box.intersection(views[0].region)
+                if box.area <= 0:
+                    raise DataError(
+                        f"looks must lie in the image, got {list(turn.look.box.coordinates)} "
+                        f"({turn.look.box.frame})"
+                    )
+                look = DemonstratedLook(
+                    box=_numbers(box),
+                    frame=Frame.SOURCE,
+                    image=turn.look.image,
+                    is_mistake=turn.look.is_mistake,
+                )
+                views.append(_view(box.outward(), self.budget))
+            turns.append(DemonstratedTurn(say=turn.say, look=look))
+        count = self._shown[record.id]
+        return Demonstration(
+            id=f"{record.id}-{count}" if count else record.id,
+            image=self.folder / record.image,
+            question=worded(record.question, record.options, record.instruction),
+            mode=shown.mode,
+            turns=tuple(turns),
+        )
+
+    def _line(self, name: str, line: str) -> None:
+        if name not in self._lines:
+            self._lines[name] = []
+            self._part(name).write_text("")
+        self._lines[name].append(line)
+        if len(self._lines[name]) >= 1000:
+            self._flush(name)
+
+    def _flush(self, name: str) -> None:
+        with self._part(name).open("a", encoding="utf-8") as stream:
+            stream.writelines(self._lines[name])
+        self._lines[name] = []
+
+    def _part(self, name: str) -> Path:
+        return self.folder / f"{name}.part"
+
+
+def _whole(kept: Kept, budget: Budget | None) -> View:
+    return _view(Box(0, 0, kept.width, kept.height, Frame.SOURCE), budget)
+
+
+def _view(region: Box, budget: Budget | None) -> View:
+    """Return how a region is seen; without a budget only shares of it mean anything."""
+    width, height = round(region.width), round(region.height)
+    return View(region, *(budget.resized(width, height) if budget else (width, height)))
+
+
+def _in_source(box: Box, view: View, budget: Budget | None) -> Box:
+    if box.frame is Frame.RESIZED and budget is None:
+        raise DataError(
+            "boxes in resized pixels must come with the model that they were written for, got "
+            "none; say --checkpoint"
+        )
+    return view.to_source(box)
+
+
+def _numbers(box: Box) -> BoxNumbers:
+    left, top, right, bottom = (round(v, 2) for v in box.coordinates)
+    return left, top, right, bottom

@@ -1,0 +1,120 @@
+"""What a reader of somebody's files is: it yields what it finds, row by row."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lookless.benchmarks.stored import Stored
+from lookless.episode import Mode
+from lookless.errors import ConfigError, DataError
+from lookless.frames import Box, Frame
+from lookless.images import Budget
+
+
+@dataclass(frozen=True)
+class ShownLook:
+    """A look at a part of an image."""
+
+    box: Box
+    """Knows what its numbers mean: pixels of the file, or shares or pixels of what was seen."""
+    image: int = 0
+    """0 is the image, k the crop of the k-th look."""
+    is_mistake: bool = False
+    """Whether it is shown without being learned."""
+
+
+@dataclass(frozen=True)
+class ShownTurn:
+    """What is said in one turn, and the look that ends it, if any."""
+
+    say: str
+    look: ShownLook | None = None
+
+
+@dataclass(frozen=True)
+class Shown:
+    """How a question is answered, as somebody's files tell it."""
+
+    turns: tuple[ShownTurn, ...]
+    mode: Mode = Mode.ADAPTIVE
+
+
+@dataclass(frozen=True)
+class Found:
+    """A question in somebody's files."""
+
+    where: str
+    """File and row, for messages."""
+    image: Stored
+    question: str
+    answers: tuple[str, ...]
+    options: tuple[str, ...] = ()
+    boxes: tuple[Box, ...] = ()
+    """Where the evidence is; each knows what its numbers mean."""
+    category: str = ""
+    id: str | None = None
+    shown: Shown | None = None
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A row that no record can be made of."""
+
+    where: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What has to be said about files that do not say it themselves."""
+
+    frame: Frame | None = None
+    """What the numbers of boxes mean; None: what the layout says, and an error where it says
+    nothing."""
+    budget: Budget | None = None
+    """How the model that boxes in resized pixels were written for resizes images."""
+    options: dict[str, str] = field(default_factory=dict)
+    """Settings of one reader."""
+
+    def frame_or(self, usual: Frame | None, where: str) -> Frame:
+        """Return what the numbers of boxes mean.
+
+        Raises:
+            ConfigError: If neither the layout nor the user says.
+        """
+        frame = self.frame or usual
+        if frame is None:
+            raise ConfigError(
+                f"{where}: boxes must have a known frame, got numbers alone, and this layout has "
+                f"no rule; say --frame {', '.join(Frame)}"
+            )
+        return frame
+
+
+Load = Callable[[Path, Reading], Iterator[Found | Broken]]
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads one layout."""
+
+    name: str
+    """As the command line knows it."""
+    about: str
+    """One line: whose layout, and what it holds."""
+    load: Load
+
+
+def guarded(where: str, make: Callable[[], Found]) -> Found | Broken:
+    """Return what is made of a row, or why nothing can be.
+
+    Example:
+        >>> def refuse() -> Found:
+        ...     raise DataError("row 3: answer must be there, got none; add one")
+        >>> guarded("row 3", refuse)
+        Broken(where='row 3', why='answer must be there, got none; add one')
+    """
+    try:
+        return make()
+    except DataError as error:
+        return Broken(where, str(error).removeprefix(f"{where}: "))

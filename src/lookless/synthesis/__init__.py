@@ -1,0 +1,1 @@
+"""Training data from questions: demonstrations, and which questions need a look."""

@@ -139,7 +139,6 @@ def write_clean(data: Path, out: Path, found: Found, *, flag: bool = False) -> C
     images = ImageStore(out, link=True)
     asked: set[tuple[str, str, tuple[str, ...]]] = set()
     side_of: dict[str, str] = {}
-    taken_out: set[str] = set()
     writers: dict[str, RecordWriter] = {}
     for file, record in _records(data):
         first = found.first_of.get(record.sha256, record.sha256)
@@ -149,7 +148,6 @@ def write_clean(data: Path, out: Path, found: Found, *, flag: bool = False) -> C
         if is_taken or key in asked:
             cleaned.contaminated += is_taken
             cleaned.repeated += not is_taken
-            taken_out.add(record.id)
             continue
         asked.add(key)
         cleaned.moved += side != file.stem

@@ -263,7 +263,8 @@ def counts_table(title: str, counts: Mapping[str, float]) -> Table:
     made.add_column()
     made.add_column(justify="right")
     for name, value in counts.items():
-        made.add_row(escape(name.replace("_", " ")), f"{round(value):,}")
+        shown = name if "." in name else name.replace("_", " ")
+        made.add_row(escape(shown), f"{round(value):,}")
     return made
 
 

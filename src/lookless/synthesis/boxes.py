@@ -7,6 +7,7 @@ do not say when looking is necessary: that is what RL is for. Before the evidenc
 holds the answer.
 """
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -107,11 +108,17 @@ def _demonstration(
         template = templates[int(rng.integers(len(templates)))]
         return filled(template, boxes, phrases.each, config.grid)
 
-    tries = [say(phrases.thought) for _ in range(_TRIES)]
-    thought = next((text for text in tries if not holds_answer(text, question)), None)
-    texts = [f"{THINK}{thought or say(phrases.neutral)}</think>\n"]
+    def say_safely(templates: Sequence[str]) -> str:
+        """Return words that do not hold the answer; at worst none."""
+        for offered in (templates, phrases.neutral):
+            for _ in range(_TRIES):
+                if not holds_answer(text := say(offered), question):
+                    return text
+        return ""
+
+    texts = [f"{THINK}{say_safely(phrases.thought)}</think>\n"]
     if way in ("corrected", "closer"):
-        texts.append(say(phrases.not_there if way == "corrected" else phrases.closer))
+        texts.append(say_safely(phrases.not_there if way == "corrected" else phrases.closer))
     answer = f"{say(phrases.seen if is_look else phrases.unseen)}\\boxed{{{question.answer}}}"
     texts = [*texts, answer] if is_look else [texts[0] + answer]
     turns = [
@@ -229,10 +236,20 @@ class _Scene:
         return None
 
     def _jittered(self, box: Box) -> Box:
-        """Return a box as a model would say it: each side off a little, none of it outside."""
+        """Return a look as a model would say it: each side off a little, all evidence within."""
         off = self.rng.uniform(-self.config.jitter, self.config.jitter, 4)
-        left, top, right, bottom = (v + float(d) for v, d in zip(box.coordinates, off, strict=True))
-        return self._on_grid(Box(left, top, right, bottom, Frame.UNIT))
+        left, top, right, bottom = (
+            v + float(d) for v, d in zip(box.coordinates, off, strict=True)
+        )
+        moved = self._on_grid(Box(left, top, right, bottom, Frame.UNIT))
+        hull, step = _hull(self.boxes), self.config.grid / 1000
+        return replace(
+            moved,
+            left=min(moved.left, math.floor(hull.left / step) * step),
+            top=min(moved.top, math.floor(hull.top / step) * step),
+            right=max(moved.right, min(math.ceil(hull.right / step) * step, 1.0)),
+            bottom=max(moved.bottom, min(math.ceil(hull.bottom / step) * step, 1.0)),
+        )
 
     def _on_grid(self, box: Box) -> Box:
         """Return a box on the grid within the image, at least two steps or 1 % wide and high."""

@@ -47,7 +47,7 @@ class Phrases(BaseModel):
     )
     """Said first, whether or not a look follows."""
     neutral: Templates = ("Let me see what the question is about.",)
-    """Said instead where every thought would hold the answer."""
+    """Said instead where what is above or below would give the answer away."""
     each: Annotated[str, AfterValidator(_known)] = "({left}, {top}, {right}, {bottom})"
     not_there: Templates = (
         "This part does not show it. I look again, in the right place.",
@@ -61,7 +61,7 @@ class Phrases(BaseModel):
     """Said after a look that was too wide."""
     seen: Templates = ("Now I can see it. ", "The crop shows it. ")
     """Said before the answer that follows a look."""
-    unseen: Templates = ("The image shows it well enough. ", "I can tell from the image. ")
+    unseen: Templates = ("From the image as it is: ", "As far as the image shows: ")
     """Said before the answer that no look came before."""
 
     @model_validator(mode="after")

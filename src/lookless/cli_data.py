@@ -93,7 +93,7 @@ def convert(
     settings = {"validation": validation, "kind": kind, "link": link, "instruction": instruction}
     config = validated(ConvertConfig, settings)
     made = converted(named(reader), path, out, reading, config, bar, resume=resume)
-    counts = {name: value for name, value in asdict(made).items() if name != "broken"}
+    counts = {name: value for name, value in vars(made).items() if name != "broken"}
     console.print(counts_table(f"{out}", counts))
     print_left_out("rows left out (broken.jsonl lists them)", made.broken)
     if not made.questions + made.validation:

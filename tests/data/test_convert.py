@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from data.layouts import converted, picture, records_in, shown_in, silent, write_json, write_lines
 
+from data.layouts import converted, picture, records_in, shown_in, silent, write_json, write_lines
 from lookless.benchmarks import own
 from lookless.benchmarks.questions import Selection, read_questions, with_images
 from lookless.data.convert import ConvertConfig, convert, in_validation
@@ -37,7 +37,8 @@ def test_ids_depend_on_pixels_and_words_alone(tmp_path: Path) -> None:
     (tmp_path / "in/other.jsonl").write_text(text)
     converted("vqa", tmp_path / "in/other.jsonl", tmp_path / "two")
     first, second = (
-        {r.id: (r.question, r.sha256) for r in records_in(tmp_path / name)} for name in ("one", "two")
+        {r.id: (r.question, r.sha256) for r in records_in(tmp_path / name)}
+        for name in ("one", "two")
     )
     assert first == second
     assert len(first) == 6

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from data.layouts import converted, records_in, silent, write_lines
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from data.layouts import converted, records_in, silent, write_lines
 from lookless.data.dedupe import look_for, write_clean
 from lookless.data.phash import distance, groups, hash_of, near, perceptual_hash
 from lookless.data.validate import validate
@@ -91,9 +91,7 @@ def made(tmp_path: Path, scenes: list[Path]) -> Path:
     return tmp_path / "data"
 
 
-def test_a_planted_copy_of_a_benchmarks_image_is_caught(
-    tmp_path: Path, scenes: list[Path]
-) -> None:
+def test_a_planted_copy_of_a_benchmarks_image_is_caught(tmp_path: Path, scenes: list[Path]) -> None:
     data = made(tmp_path, scenes)
     planted = tmp_path / "benchmark.jpg"
     changed(scenes[3], 0.6, 70).save(planted, quality=70)

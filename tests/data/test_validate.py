@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from data.layouts import converted, picture, silent, write_json, write_lines
 from PIL import Image
 
+from data.layouts import converted, picture, silent, write_json, write_lines
 from lookless.data.validate import kinds_of, validate
 from lookless.errors import DataError
 

@@ -1,10 +1,10 @@
 from pathlib import Path
 
 import pytest
-from data.layouts import HEIGHT, WIDTH, picture
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from data.layouts import HEIGHT, WIDTH, picture
 from lookless.chat.tiny import WORDING
 from lookless.demonstrations import Played
 from lookless.episode import Mode, Question
@@ -67,9 +67,7 @@ def test_demonstrations_look_at_the_evidence_and_give_nothing_away(
     [shown] = from_boxes([asked], config, Phrases(), SOURCES, Made())
     assert list(from_boxes([asked], config, Phrases(), SOURCES, Made())) == [shown]
     region = Box(0, 0, 1, 1, Frame.UNIT)
-    evidence = Box(
-        box[0] / WIDTH, box[1] / HEIGHT, box[2] / WIDTH, box[3] / HEIGHT, Frame.UNIT
-    )
+    evidence = Box(box[0] / WIDTH, box[1] / HEIGHT, box[2] / WIDTH, box[3] / HEIGHT, Frame.UNIT)
     regions = [region]
     for turn in shown.turns[:-1]:
         assert not holds_answer(turn.say, asked)

@@ -238,9 +238,7 @@ class _Scene:
     def _jittered(self, box: Box) -> Box:
         """Return a look as a model would say it: each side off a little, all evidence within."""
         off = self.rng.uniform(-self.config.jitter, self.config.jitter, 4)
-        left, top, right, bottom = (
-            v + float(d) for v, d in zip(box.coordinates, off, strict=True)
-        )
+        left, top, right, bottom = (v + float(d) for v, d in zip(box.coordinates, off, strict=True))
         moved = self._on_grid(Box(left, top, right, bottom, Frame.UNIT))
         hull, step = _hull(self.boxes), self.config.grid / 1000
         return replace(

@@ -50,6 +50,10 @@ class Written:
     thinned: int = 0
     costs: dict[str, float] = field(default_factory=dict)
 
+    def account(self) -> dict[str, Any]:
+        """Return it as plain data."""
+        return {name: dict(v) if isinstance(v, dict) else v for name, v in vars(self).items()}
+
 
 def synth_boxes(
     data: Path,
@@ -111,7 +115,7 @@ def synth_answers(
     written = Written(
         len(chosen.demonstrations), chosen.looks, chosen.left_out, chosen.thinned, costs(answered)
     )
-    write_json(out / ACCOUNT, asdict(written))
+    write_json(out / ACCOUNT, written.account())
     return written
 
 
@@ -179,7 +183,7 @@ def synth_corrections(
     _write(out, DEMONSTRATIONS, shown)
     written.demonstrations, written.costs = len(shown), costs(answered)
     written.looks["corrected"] = len(shown)
-    write_json(out / ACCOUNT, asdict(written))
+    write_json(out / ACCOUNT, written.account())
     return written
 
 

@@ -168,8 +168,14 @@ def test_phrases_of_a_file(tmp_path: Path) -> None:
     phrases = read_phrases(file)
     boxes = [Box(0.1, 0.2, 0.3, 0.4, Frame.UNIT), Box(0.52, 0, 1, 1, Frame.UNIT)]
     assert filled(phrases.thought[0], boxes, phrases.each, 25) == "See 100, 200 525, 0."
-    for wrong in ('thought = ["See {where}."]', 'thought = ["{"]', "thought = []", 'each = "{each}"',
-                  'thought = ["{left.__class__}"]', 'say = ["x"]'):  # fmt: skip
+    for wrong in (
+        'thought = ["See {where}."]',
+        'thought = ["{"]',
+        "thought = []",
+        'each = "{each}"',
+        'thought = ["{left.__class__}"]',
+        'say = ["x"]',
+    ):
         file.write_text(wrong)
         with pytest.raises(ConfigError):
             read_phrases(file)

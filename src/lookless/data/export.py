@@ -313,24 +313,30 @@ def _parquet(file: Path, rows: Iterator[dict[str, Any]], features: dict[str, Any
     count = 0
     while held := list(islice(rows, _BATCH)):
         count += len(held)
-        table = pa.Table.from_pylist(held, writer.schema if writer else None)
         if writer is None:
-            schema = _named(table.schema, features)
+            schema = _typed(pa.Table.from_pylist(held).schema)
+            if features is not None:
+                info = json.dumps({"info": {"features": features}})
+                schema = schema.with_metadata({"huggingface": info})
             writer = pq.ParquetWriter(part, schema, compression="zstd")
-        writer.write_table(table.cast(writer.schema))
+        writer.write_table(pa.Table.from_pylist(held, writer.schema))
     if writer is not None:
         writer.close()
         part.replace(file)
     return count
 
 
-def _named(schema: pa.Schema, features: dict[str, Any] | None) -> pa.Schema:
-    """Return a schema whose null columns are texts, and that tells `datasets` of its images."""
-    fields = [
-        pa.field(one.name, pa.bool_()) if one.type == pa.null() and one.name == "need" else one
-        for one in schema
-    ]
-    metadata = None
-    if features is not None:
-        metadata = {"huggingface": json.dumps({"info": {"features": features}})}
-    return pa.schema(fields, metadata)
+def _typed(schema: pa.Schema) -> pa.Schema:
+    """Return a schema in which what was null so far has the type that it would have."""
+
+    def typed(one: pa.Field) -> pa.Field:
+        kind = one.type
+        if pa.types.is_null(kind):
+            return one.with_type(pa.bool_() if one.name == "need" else pa.string())
+        if pa.types.is_struct(kind):
+            return one.with_type(pa.struct([typed(kind.field(k)) for k in range(len(kind))]))
+        if pa.types.is_list(kind):
+            return one.with_type(pa.list_(typed(kind.value_field)))
+        return one
+
+    return pa.schema([typed(one) for one in schema])

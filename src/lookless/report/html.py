@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lookless.errors import RunError
-from lookless.report import demo, evaluation
+from lookless.report import dataset, demo, evaluation
 from lookless.report.data import Record, Records
 from lookless.runs import write_json
 
@@ -14,6 +14,7 @@ Report = tuple[Callable[[Path], Record], Callable[[Record, Path], str]]
 
 DEMO: Report = demo.gather, demo.render
 EVALUATION: Report = evaluation.gather, evaluation.render
+DATASET: Report = dataset.gather, dataset.render
 
 
 def write_report(run: Path) -> Path:
@@ -27,8 +28,8 @@ def write_report(run: Path) -> Path:
     report = report_of(run)
     if report is None:
         raise RunError(
-            f"run must be a folder that `lookless demo` or `lookless eval` wrote, got {str(run)!r};"
-            " check the path"
+            "run must be a folder that `lookless demo`, `lookless eval` or `lookless convert` "
+            f"wrote, got {str(run)!r}; check the path"
         )
     gather, render = report
     twin = gather(run)
@@ -50,4 +51,6 @@ def report_of(run: Path) -> Report | None:
         return DEMO
     if {"benchmark", "modes"} <= settings or results.keys() >= evaluation.RESULTS:
         return EVALUATION
+    if dataset.is_dataset(run):
+        return DATASET
     return None

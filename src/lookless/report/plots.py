@@ -227,6 +227,28 @@ def gains_svg(
         return _svg(figure, name, alt)
 
 
+def bars_svg(name: str, alt: str, counts: Mapping[str, int], unit: str) -> str:
+    """Return counts as one bar below the other, as SVG.
+
+    Args:
+        name: Unique on the page; starts all ids.
+        alt: What the plot shows, for those who cannot see it.
+        counts: By what is counted.
+        unit: Of what they count.
+    """
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(_WIDTH_IN, 0.8 + 0.3 * len(counts)), dpi=_DPI, layout="constrained")
+        axes = figure.add_subplot()
+        axes.grid(visible=False, axis="y")
+        drawn = axes.barh(range(len(counts)), list(counts.values()), 0.66, color=SERIES[0])
+        axes.bar_label(drawn, [f"{count:,}" for count in counts.values()], padding=4, color=INK)
+        axes.set_yticks(range(len(counts)), list(counts))
+        axes.invert_yaxis()
+        axes.margins(x=0.12)
+        axes.set_xlabel(unit)
+        return _svg(figure, name, alt)
+
+
 def colour_of(policy: str, place: int) -> str:
     """Return a policy's or mode's colour: fixed for the known ones, by place for the others."""
     ours = dict.fromkeys(OURS, SERIES[0])

@@ -70,8 +70,12 @@ def check_lookless(name: str, *arguments: str) -> None:
     """Fail unless the command takes these arguments and its help names every option."""
     subcommands = getattr(get_command(app), "commands", {})
     assert name in subcommands, f"lookless has no command {name!r}"
-    subcommands[name].make_context(name, list(arguments))
-    shown = CliRunner().invoke(app, [name, "--help"], env={"COLUMNS": "200", "NO_COLOR": "1"})
+    path, command = [name], subcommands[name]
+    while hasattr(command, "commands"):
+        path.append(arguments[0])
+        command, arguments = command.commands[arguments[0]], arguments[1:]
+    command.make_context(path[-1], list(arguments))
+    shown = CliRunner().invoke(app, [*path, "--help"], env={"COLUMNS": "200", "NO_COLOR": "1"})
     assert shown.exit_code == 0
     for option in (word.split("=")[0] for word in arguments if word.startswith("-")):
         assert re.search(rf"(?<![\w-]){re.escape(option)}(?![\w-])", shown.output), option

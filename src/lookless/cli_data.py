@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from lookless.cli_options import IMAGES, RESUME, SET, server_key
-from lookless.console import bar, console
+from lookless.console import bar, console, silent
 from lookless.errors import ConfigError
 from lookless.settings import override, validated
 
@@ -111,7 +111,7 @@ def validate(
     from lookless.data.validate import validate as checked
     from lookless.report.terminal import complaints_table, counts_table
 
-    found = checked(path, bar, decode=not headers)
+    found = checked(path, silent if as_json else bar, decode=not headers)
     if as_json:
         print(json.dumps(asdict(found), indent=1))
     else:
@@ -155,7 +155,7 @@ def dedupe(
         name: benchmark_images(name, Path(place))
         for name, place in pairs(against, "against").items()
     }
-    found = look_for(path, others, bits, bar)
+    found = look_for(path, others, bits, silent if as_json else bar)
     cleaned = write_clean(path, out, found, flag=flag) if out else None
     if as_json:
         print(json.dumps(asdict(found) | {"cleaned": cleaned and asdict(cleaned)}, indent=1))

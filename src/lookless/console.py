@@ -32,3 +32,9 @@ def bar(title: str, total: int) -> Iterator[Any]:
     with Progress(*columns, console=console, expand=True) as progress:
         task = progress.add_task(title, total=total or None, note="")
         yield lambda done, note: progress.update(task, completed=done, note=note)
+
+
+@contextmanager
+def silent(title: str, total: int) -> Iterator[Any]:
+    """Show nothing, where what is printed is to be read by a program."""
+    yield lambda done, note: None

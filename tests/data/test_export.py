@@ -5,9 +5,9 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from data.layouts import converted, picture, silent, write_json, write_lines
 from PIL import Image
 
+from data.layouts import converted, picture, silent, write_json, write_lines
 from lookless.chat.remote import RemoteChat
 from lookless.chat.toolcall import ToolCall, parse_tool_call
 from lookless.data.export import export

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from data.layouts import picture, write_lines
+from lookless.demonstrations import read_demonstrations
 from lookless.lookworld.dataset import Split, export
 from lookless.lookworld.dataset import questions as world
 from served import serving
@@ -90,6 +91,12 @@ def test_a_server_is_probed_and_taught_from(tmp_path: Path) -> None:
         more = ["--answers", str(tmp_path / "own"), "--out", str(tmp_path / "corrected")]
         done = run_here("synth", "corrections", str(data), *words, *more)
         assert done.returncode == 0, done.stderr
+    folders = [str(tmp_path / name) for name in ("own", "corrected")]
+    done = run_here("synth", "merge", *folders, "--out", str(tmp_path / "all"))
+    assert done.returncode == 0, done.stderr
+    parts = [read_demonstrations(Path(name) / "demonstrations.jsonl") for name in folders]
+    together = read_demonstrations(tmp_path / "all/demonstrations.jsonl")
+    assert len(together) == sum(map(len, parts))
     account = json.loads((tmp_path / "own/account.json").read_text())
     assert account["costs"]["answers"] == 24
     assert (tmp_path / "probed/report.html").is_file()
@@ -110,8 +117,13 @@ def test_a_server_is_probed_and_taught_from(tmp_path: Path) -> None:
         (["probe", "gone", "--model", "scripted:gold", "--out", "o"], "data must be a folder"),
         (["dedupe", "gone", "--against", "vstar"], "against must be NAME=VALUE"),
         (["dedupe", "gone", "--against", "other=gone"], "against must name a benchmark"),
+        (["synth", "merge", "gone", "--out", "o"], "folders must hold demonstrations.jsonl"),
         (["export", "nobody", ".", "--out", "o"], "target must be one of"),
-        (["export", "verl", ".", "--frame", "unit", "--out", "o"], "frame must be"),
+        (["export", "verl", ".", "--out", "o"], "data must be a folder"),
+        (
+            ["convert", "vqa", ".", "--option", "ask=count", "--out", "o"],
+            "option must be of images",
+        ),
     ],
 )
 def test_a_mistake_is_one_line_and_leaves_nothing(

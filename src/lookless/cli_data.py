@@ -89,10 +89,18 @@ def convert(
     if not path.exists():
         raise ConfigError(f"path must be files that are there, got {str(path)!r}; check it")
     budget = load_parts(checkpoint).chat.budget if checkpoint else None
-    reading = Reading(Frame(frame) if frame else None, budget, pairs(option, "option"))
+    source = named(reader)
+    options = pairs(option, "option")
+    unknown = [name for name in options if name not in source.options]
+    if unknown:
+        raise ConfigError(
+            f"option must be of {', '.join(source.options) or 'none'} for {reader}, got "
+            f"{unknown[0]!r}"
+        )
+    reading = Reading(Frame(frame) if frame else None, budget, options)
     settings = {"validation": validation, "kind": kind, "link": link, "instruction": instruction}
     config = validated(ConvertConfig, settings)
-    made = converted(named(reader), path, out, reading, config, bar, resume=resume)
+    made = converted(source, path, out, reading, config, bar, resume=resume)
     counts = {name: value for name, value in vars(made).items() if name != "broken"}
     console.print(counts_table(f"{out}", counts))
     print_left_out("rows left out (broken.jsonl lists them)", made.broken)
@@ -158,7 +166,8 @@ def dedupe(
     found = look_for(path, others, bits, silent if as_json else bar)
     cleaned = write_clean(path, out, found, flag=flag) if out else None
     if as_json:
-        print(json.dumps(asdict(found) | {"cleaned": cleaned and asdict(cleaned)}, indent=1))
+        told = asdict(found) | {"unread": sorted(found.unread)}
+        print(json.dumps(told | {"cleaned": cleaned and asdict(cleaned)}, indent=1))
     else:
         counts: dict[str, Any] = {
             "records": found.records,
@@ -214,6 +223,8 @@ def probe(
     console.print(kinds_table(found.kinds))
     dropped = {f"dropped, {name}": count for name, count in found.dropped.items()}
     console.print(counts_table(str(out / "questions.jsonl"), {"kept": found.kept, **dropped}))
+    if not found.is_balanced:
+        console.print("The share was not reached: all questions are of one kind.")
     console.print(counts_table("cost", found.costs))
     console.print(f"report: {write_report(out)}", markup=False, soft_wrap=True)
 
@@ -222,9 +233,6 @@ def export(
     target: Annotated[str, typer.Argument(help="verl, trl or ms-swift.")],
     path: Annotated[Path, typer.Argument(help="Folder of records, demonstrations, or both.")],
     out: Annotated[Path, NEW],
-    frame: Annotated[
-        str, typer.Option(help="What boxes are written in: permille or resized.")
-    ] = "permille",
     crop_pixels: Annotated[int, typer.Option(min=1024, help="Of a crop, at most.")] = 1_000_000,
     resume: Annotated[bool, RESUME] = False,
 ) -> None:
@@ -232,16 +240,11 @@ def export(
     from lookless.chat.remote import RemoteChat
     from lookless.data.export import WRITERS
     from lookless.data.export import export as exported
-    from lookless.frames import Frame
     from lookless.report.terminal import counts_table
 
     if target not in WRITERS:
         raise ConfigError(f"target must be one of {', '.join(WRITERS)}, got {target!r}")
-    if frame not in list(Frame):
-        raise ConfigError(f"frame must be permille or resized, got {frame!r}")
-    made = exported(
-        path, out, target, RemoteChat(Frame(frame)), bar, crop_pixels=crop_pixels, resume=resume
-    )
+    made = exported(path, out, target, RemoteChat(), bar, crop_pixels=crop_pixels, resume=resume)
     console.print(counts_table(str(out), {**made.trajectories, **made.questions}))
     print_left_out("left out", made.left_out)
 
@@ -340,10 +343,22 @@ def corrections(
     from lookless.evaluation.run import Keys
     from lookless.synthesis.run import synth_corrections
 
-    config = answering(path, model, samples, temperature, seed, settings)
+    config = answering(path, model, samples, temperature, seed, settings, ("always",))
     keys = Keys(server_key(model, key_env))
     agree(config, yes=yes or resume)
     print_written(out, synth_corrections(out, config, answers, bar, keys, resume=resume))
+
+
+@synth.command("merge", epilog="Example:  \n`lookless synth merge shown own corrections --out all`")
+def merged(
+    folders: Annotated[list[Path], typer.Argument(help="Folders with demonstrations.")],
+    out: Annotated[Path, NEW],
+    resume: Annotated[bool, RESUME] = False,
+) -> None:
+    """Put the demonstrations of several folders into one."""
+    from lookless.synthesis.run import merge
+
+    print_written(out, merge(folders, out, resume=resume))
 
 
 COMMANDS = (convert, validate, probe, dedupe, export)
@@ -398,8 +413,9 @@ def answering(
     temperature: float,
     seed: int,
     settings: list[str] | None,
+    modes: tuple[str, ...] = ("never", "always"),
 ) -> Any:
-    """Return the settings of answers that are forced to look, and of such that may not."""
+    """Return the settings of answers to the first file of records."""
     from lookless.data.store import record_files
     from lookless.evaluation.config import EvalConfig
 
@@ -407,7 +423,7 @@ def answering(
         "benchmark": "own",
         "data": record_files(path)[0],
         "model": model,
-        "modes": ("never", "always"),
+        "modes": modes,
         "samples": samples,
         "temperature": temperature,
         "seed": seed,
@@ -419,15 +435,10 @@ def answering(
 
 def agree(config: Any, *, yes: bool) -> None:
     """Say what answers will cost; of a server ask whether that is right."""
-    from lookless.chat.remote import RemoteChat
-    from lookless.data.questions import read_questions
     from lookless.report.terminal import counts_table
     from lookless.synthesis.run import estimate
 
-    _, asked = read_questions(config.data)
-    asked = asked[: config.limit]
-    costs = estimate(asked, RemoteChat(), len(config.modes), config.samples)
-    console.print(counts_table("cost, about", costs))
+    console.print(counts_table("cost, about", estimate(config)))
     if config.is_served and not yes and console.is_terminal:
         typer.confirm("Go on?", abort=True)
 
@@ -435,14 +446,15 @@ def agree(config: Any, *, yes: bool) -> None:
 def benchmark_images(name: str, path: Path) -> list[Path]:
     """Return the images of a benchmark's files, or of a folder."""
     from lookless.benchmarks.own import SUFFIXES
-    from lookless.benchmarks.questions import Selection, read_questions, with_images
     from lookless.benchmarks.registry import BENCHMARKS
+    from lookless.benchmarks.stored import Embedded, unpack
+    from lookless.benchmarks.tables import Files
 
     if name in BENCHMARKS:
-        source = BENCHMARKS[name]
-        chosen = read_questions(source, path.resolve(), Selection(), is_partial=True)
-        found = with_images(source, path.resolve(), chosen, IMAGES.expanduser()).questions
-        return list(dict.fromkeys(question.image for question in found))
+        stored = [one for e in BENCHMARKS[name].load(Files(path.resolve())) for one in e.images]
+        cache = IMAGES.expanduser()
+        files = [unpack(one, cache) if isinstance(one, Embedded) else one for one in stored]
+        return list(dict.fromkeys(file for file in files if isinstance(file, Path)))
     if not path.is_dir():
         raise ConfigError(
             f"against must name a benchmark ({', '.join(BENCHMARKS)}) or a folder of images, got "

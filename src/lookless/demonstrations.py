@@ -8,21 +8,30 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, Self, overload
+from typing import Annotated, Literal, Self, overload
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from lookless.chat.chatml import ChatML
-from lookless.chat.toolcall import OPEN, written_call
+from lookless.chat.toolcall import OPEN, extract_boxed, written_call
 from lookless.episode import LookOutcome, Mode, Question, Rollout, StopReason
-from lookless.errors import ConfigError, DataError, wrong_setting
+from lookless.errors import ConfigError, DataError, encodable, wrong_setting
 from lookless.frames import Box, Frame, View
-from lookless.images import Source, SourceCache
+from lookless.images import PixelBudget, Source, SourceCache
 from lookless.ops import zoom_in
 from lookless.policies.scripted import ScriptedPolicy
 from lookless.rollout import Limits, rollout
 
 THINK = "<think>"
+_ANY_SIZE = PixelBudget(1, 1_000_000, 1)
+"""Of views whose boxes are shares of them."""
 
 
 class DemonstratedLook(BaseModel):
@@ -45,7 +54,7 @@ class DemonstratedTurn(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    say: str
+    say: Annotated[str, AfterValidator(encodable)]
     """The last turn holds the answer in `\\boxed{}`; thoughts stand in `<think>...</think>`."""
     look: DemonstratedLook | None = None
 
@@ -55,10 +64,10 @@ class Demonstration(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    id: str
+    id: Annotated[str, AfterValidator(encodable)]
     image: Path
     """In a file: relative to its folder."""
-    question: str
+    question: Annotated[str, AfterValidator(encodable)]
     mode: Literal[Mode.ADAPTIVE, Mode.FORCED, Mode.PROHIBITED] = Mode.ADAPTIVE
     """Of the prompt that is answered."""
     turns: tuple[DemonstratedTurn, ...] = Field(min_length=1)
@@ -142,6 +151,53 @@ def written_demonstration(shown: Demonstration, folder: Path) -> str:
     image = shown.image.relative_to(folder)
     row = shown.model_copy(update={"image": image}).model_dump(mode="json", exclude_defaults=True)
     return json.dumps(row, ensure_ascii=False) + "\n"
+
+
+def flaw_in(shown: Demonstration, source: Source) -> str | None:
+    """Return why a demonstration can be shown to no model; None if nothing speaks against it.
+
+    Its looks must be such as can be carried out, with boxes in thousandths of what was seen, and
+    its answer must be found in the last turn.
+
+    Args:
+        shown: What is shown.
+        source: Of its image.
+
+    Raises:
+        ImageError: If the image, or a part of it, cannot be shown.
+    """
+    views = [source.full_view(_ANY_SIZE)]
+    for turn in shown.turns:
+        if turn.look is None:
+            break
+        if turn.look.image >= len(views):
+            return (
+                f"image of a look must be one that was seen, 0 to {len(views) - 1}, got "
+                f"{turn.look.image}"
+            )
+        arguments = call_arguments(turn.look, views, Frame.PERMILLE)
+        look = zoom_in.validate(arguments, Frame.PERMILLE, tuple(views))
+        if look.outcome is not LookOutcome.EXECUTED:
+            return f"looks must be such as can be carried out, got {look.outcome}"
+        views.append(source.view(zoom_in.region_of(look, tuple(views)), _ANY_SIZE))
+    if not extract_boxed(shown.turns[-1].say):
+        return "last turn must hold an answer in \\boxed{}, got none that can be read"
+    return None
+
+
+def call_arguments(
+    look: DemonstratedLook, views: Sequence[View], frame: Frame
+) -> dict[str, object]:
+    """Return the arguments of a look's call, in whole numbers of a frame.
+
+    Args:
+        look: At one of the views.
+        views: What was seen so far.
+        frame: That a model writes boxes in.
+    """
+    view = views[look.image]
+    box = view.from_source(view.to_source(Box(*look.box, look.frame)), frame)
+    return {"bbox_2d": [round(v) for v in box.coordinates], "image": look.image}
 
 
 class Played(Sequence[Rollout]):
@@ -269,9 +325,7 @@ class Played(Sequence[Rollout]):
                 f"demonstration {name!r}: image of a look must be one that was seen, 0 to "
                 f"{len(views) - 1}, got {look.image}; correct it"
             )
-        view = views[look.image]
-        box = view.from_source(view.to_source(Box(*look.box, look.frame)), self.chat.frame)
-        return {"bbox_2d": [round(v) for v in box.coordinates], "image": look.image}
+        return call_arguments(look, views, self.chat.frame)
 
     def _without_mistakes(self, shown: Demonstration, played: Rollout) -> Rollout:
         """Return a rollout with calls that are mistakes taken out of the loss."""

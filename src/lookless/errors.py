@@ -12,6 +12,9 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
+_SHOWN_CHARS = 200
+"""Of a value in a message."""
+
 
 class LooklessError(Exception):
     """Something that the user can put right; the message is one line."""
@@ -60,6 +63,20 @@ class StoppedError(Exception):
         self.signal = signal
 
 
+def encodable(text: str) -> str:
+    """Return a text that UTF-8 can hold, which half of a surrogate pair is not.
+
+    Raises:
+        ConfigError: If it cannot.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        shown = text.encode(errors="backslashreplace").decode()[:80]
+        raise ConfigError(f"text must be Unicode, got {shown!r}; mend it") from None
+    return text
+
+
 def wrong_setting(model: type[BaseModel], error: ValidationError) -> ConfigError:
     """Return the first complaint about a model's settings as one line that names the setting.
 
@@ -89,7 +106,9 @@ def wrong_setting(model: type[BaseModel], error: ValidationError) -> ConfigError
     raised = first.get("ctx", {}).get("error")
     if isinstance(raised, ConfigError):
         return ConfigError(f"{name}: {raised}")
-    return ConfigError(f"{name}: {first['msg']}, got {first['input']!r}")
+    shown = repr(first["input"])
+    shown = shown if len(shown) <= _SHOWN_CHARS else f"{shown[:_SHOWN_CHARS]}..."
+    return ConfigError(f"{name}: {first['msg']}, got {shown}")
 
 
 def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:

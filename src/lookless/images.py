@@ -199,6 +199,8 @@ class _Header:
     can_shrink: bool
     """Whether the image can be shrunk while it is decoded."""
     format: str
+    is_plain: bool
+    """Whether any reader shows the same pixels: upright, and RGB or grey of 8 bits."""
 
 
 class Source:
@@ -247,6 +249,17 @@ class Source:
         """
         return self._read_header().format
 
+    @property
+    def is_plain(self) -> bool:
+        """Return whether any reader of the file shows the pixels that are shown here.
+
+        Not so for images that are turned by their metadata, or are not RGB or grey of 8 bits.
+
+        Raises:
+            ImageError: As `open_image`.
+        """
+        return self._read_header().is_plain
+
     def _read_header(self) -> "_Header":
         if self._header is None:
             with _opened(self.path, self.limits) as (image, turn):
@@ -255,8 +268,10 @@ class Source:
                 is_whole = not (width % max(_SHRINKS) or height % max(_SHRINKS))
                 kind = "JPEG" if image.format == "MPO" else str(image.format)
                 can_shrink = kind == "JPEG" and (turn is None or is_whole)
+                # Pillow turns TIFFs while it loads them, which others do not.
+                is_plain = turn is None and image.mode in ("RGB", "L") and kind != "TIFF"
             size = (height, width) if turn in _SIDEWAYS else (width, height)
-            self._header = _Header(size, can_shrink, kind)
+            self._header = _Header(size, can_shrink, kind, is_plain)
         return self._header
 
     def full_view(self, budget: Budget) -> View:

@@ -2,17 +2,18 @@
 
 import json
 import platform
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Collection, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, is_dataclass
 from enum import Enum
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Protocol
 
-from lookless.errors import DataError, RunError
+from lookless.errors import DataError, LooklessError, RunError
 
 CONFIG_FILE = "config.json"
 Step = Callable[[int, str], None]
@@ -58,6 +59,23 @@ def open_run(
         raise RunError(
             f"output folder must be one that can be written, got {str(folder)!r}: {error.strerror}"
         ) from None
+
+
+@contextmanager
+def undone_if_refused(folder: Path, *, resume: bool) -> Iterator[None]:
+    """Leave no new folder behind where the input of what was to fill it turns out to be wrong.
+
+    Args:
+        folder: Of the run that was just opened in the block.
+        resume: Whether it was there before.
+    """
+    was_there = resume or folder.exists()
+    try:
+        yield
+    except LooklessError:
+        if not was_there:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def check_folder(folder: Path, *, resume: bool = False) -> None:

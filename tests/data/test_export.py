@@ -118,16 +118,17 @@ def test_ms_swift(data: Path, tmp_path: Path) -> None:
     assert question["messages"][-1]["role"] == "user"
 
 
-def test_boxes_in_resized_pixels(data: Path, tmp_path: Path) -> None:
-    export(data, tmp_path / "verl", "verl", RemoteChat(Frame.RESIZED), silent)
-    deep, _ = rows_of(tmp_path / "verl/sft_demonstrations.parquet")
-    chat = RemoteChat(Frame.RESIZED)
-    width, height = chat.budget.resized(400, 200)
-    first = parse_tool_call(deep["messages"][2]["content"])
-    assert isinstance(first, ToolCall)
-    assert first.arguments["bbox_2d"] == [
-        round(v) for v in (0.1 * width, 0.2 * height, 0.6 * width, 0.8 * height)
-    ]
+def test_turned_images_are_exported_upright(tmp_path: Path) -> None:
+    image = Image.new("RGB", (400, 200), "navy")
+    exif = Image.Exif()
+    exif[274] = 6
+    image.save(tmp_path / "a.jpg", exif=exif)
+    rows = [{"image": "a.jpg", "question": "Which?", "answer": ["1", "one"]}]
+    converted("vqa", write_lines(tmp_path / "q.jsonl", rows), tmp_path / "out")
+    export(tmp_path / "out", tmp_path / "verl", "verl", RemoteChat(), silent)
+    [row] = rows_of(tmp_path / "verl/rl_questions.parquet")
+    assert size_of(row["images"][0]) == (200, 400)
+    assert row["extra_info"]["answers"] == ["1", "one"]
 
 
 def test_a_question_that_speaks_of_an_image_tag_is_left_out(tmp_path: Path) -> None:

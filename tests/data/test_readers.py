@@ -1,10 +1,13 @@
 """Every reader on files in its own layout, good and broken."""
 
 import base64
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from data.layouts import (
     HEIGHT,
@@ -381,3 +384,87 @@ def test_an_unknown_reader_is_refused() -> None:
     assert reader("vqa") is READERS["vqa"]
     with pytest.raises(ConfigError, match="reader must be one of vqa, coco"):
         reader("vqb")
+
+
+def test_files_elsewhere_on_this_machine_are_not_taken(tmp_path: Path) -> None:
+    picture(tmp_path / "private/passport.jpg")
+    picture(tmp_path / "in/a.jpg")
+    names = ["../private/passport.jpg", str(tmp_path / "private/passport.jpg"), "a.jpg"]
+    rows = [{"image": name, "question": "?", "answer": "1"} for name in names]
+    made = converted("vqa", write_lines(tmp_path / "in/q.jsonl", rows), tmp_path / "out")
+    assert (made.questions, made.images) == (1, 1)
+    talk = [{"from": "human", "value": "<image>?"}, {"from": "gpt", "value": "GO"}]
+    shared = [{"image": name, "conversations": talk} for name in names]
+    made = converted("sharegpt", write_json(tmp_path / "in/s.json", shared), tmp_path / "out2")
+    assert (made.questions, made.images) == (1, 1)
+    wide = Reading(options={"images": str(tmp_path)})
+    made = converted("vqa", tmp_path / "in/q.jsonl", tmp_path / "out3", wide)
+    assert made.questions == 1  # names are below the folder that was named, not beside the table
+
+
+def test_lines_that_are_no_rows_are_listed(tmp_path: Path) -> None:
+    picture(tmp_path / "a.jpg")
+    good = b'{"image": "a.jpg", "question": "Which?", "answer": "1"}'
+    odd = [
+        b"{",
+        b"[1]",
+        b"9" * 5000,
+        b"[" * 3000,
+        b'{"image": "a.jpg", "question": "\xff", "answer": "1"}',
+        b'{"image": "a.jpg", "question": "Which?", "answer": "\\ud800"}',
+    ]
+    (tmp_path / "q.jsonl").write_bytes(b"\n".join([good, *odd, good.replace(b"Which", b"Why")]))
+    made = converted("vqa", tmp_path / "q.jsonl", tmp_path / "out")
+    assert (made.questions, made.broken.total()) == (2, len(odd))
+    (tmp_path / "q.csv").write_bytes(b"image,question,answer\na.jpg,Which?,1\na.jpg,Why?,1,2\n")
+    made = converted("vqa", tmp_path / "q.csv", tmp_path / "out2")
+    assert (made.questions, made.broken.total()) == (1, 1)
+
+
+ODD = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=12),
+    lambda inner: st.lists(inner, max_size=3)
+    | st.dictionaries(st.sampled_from(["role", "content", "from", "value", "text", "image", "type",
+                                       "image_url", "tool_calls", "bytes", "path", "id"]), inner,
+                      max_size=4),
+    max_leaves=12,
+)  # fmt: skip
+FIELDS = ("image", "images", "question", "answer", "options", "boxes", "messages", "conversations",
+          "message_list", "prompt", "reward_model", "extra_info", "qid", "is_video", "id",
+          "data_source", "category")  # fmt: skip
+
+
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60
+)
+@given(
+    name=st.sampled_from(["vqa", "sharegpt", "openai", "pixel-reasoner-sft", "pixel-reasoner-rl"]),
+    odd=st.dictionaries(st.sampled_from(FIELDS), ODD, max_size=6),
+)
+def test_an_odd_row_never_ends_the_conversion(
+    name: str, odd: dict[str, Any], tmp_path: Path
+) -> None:
+    rows = [odd, {**odd, "image": "a.jpg", "images": ["a.jpg"], "question": "?", "answer": "1"}]
+    picture(tmp_path / "a.jpg")
+    file = write_json(tmp_path / "q.json", rows)
+    shutil.rmtree(tmp_path / "out", ignore_errors=True)
+    made = converted(name, file, tmp_path / "out", Reading(Frame.UNIT))
+    assert made.questions + made.repeated + made.broken.total() == 2
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"images": [{"id": [1]}]},
+        {"annotations": [{"image_id": {}, "question": "?", "answer": "1", "bbox": [1, 2, 3, 4]}]},
+        {"annotations": [{**COCO["annotations"][0], "question": "?", "answer": "1",
+                          "bbox": [1, 2, float("inf"), 4]}]},
+        {"images": [{**COCO["images"][0], "width": 40}],
+         "annotations": [{**COCO["annotations"][0], "question": "?", "answer": "1"}]},
+    ],
+)  # fmt: skip
+def test_odd_coco_files_are_no_crash(change: dict[str, Any], tmp_path: Path) -> None:
+    picture(tmp_path / "a.jpg")
+    file = write_json(tmp_path / "c.json", {**COCO, **change})
+    made = converted("coco", file, tmp_path / "out", Reading(options={"ask": "count"}))
+    assert made.questions == 0

@@ -18,6 +18,7 @@ from lookless.evaluation.run import Keys
 from lookless.mixture import Mixture
 from lookless.synthesis.boxes import BoxesConfig
 from lookless.synthesis.phrases import Phrases
+from lookless.synthesis.probe import Probed, filtered
 from lookless.synthesis.run import (
     Written,
     probe,
@@ -167,10 +168,8 @@ def test_a_probe_finds_which_questions_need_a_look(tmp_path: Path) -> None:
         server.play = play
         asked = config(data, server.url, samples=4)
         found = probe(tmp_path / "out", asked, tmp_path / "cache", silent, Keys())
-        again = probe(
-            tmp_path / "out", asked, tmp_path / "cache", silent,
-            share=0.5, drop_easy=False, resume=True,
-        )  # fmt: skip
+        with pytest.raises(RunError, match="share"):
+            probe(tmp_path / "out", asked, tmp_path / "cache", silent, share=0.5, resume=True)
     every = records_in(tmp_path / "out", "all.jsonl")
     assert len(every) == 24
     for record in every:
@@ -184,10 +183,7 @@ def test_a_probe_finds_which_questions_need_a_look(tmp_path: Path) -> None:
     rates = {row["category"]: row["need_rate"] for row in found.kinds}
     assert rates == {"all": pytest.approx(1 / 3), "small": 1.0, "large": 0.0}
     assert (found.kept, found.dropped) == (24, {})
-    assert (again.kept, again.dropped) == (16, {"balance": 8})
     assert validate(tmp_path / "out", silent).count == 0
-    kept = records_in(tmp_path / "out")
-    assert sum(r.category == "small" for r in kept) == 8
 
 
 def test_easy_questions_can_be_dropped(tmp_path: Path) -> None:
@@ -196,7 +192,13 @@ def test_easy_questions_can_be_dropped(tmp_path: Path) -> None:
         server.play = play
         asked = config(data, server.url, samples=2)
         found = probe(tmp_path / "out", asked, tmp_path / "cache", silent, drop_easy=True)
-    assert (found.kept, found.dropped) == (4, {"always right": 8})
+        half = probe(tmp_path / "half", asked, tmp_path / "cache", silent, share=0.5)
+    assert (found.kept, found.dropped, found.is_balanced) == (4, {"always right": 8}, True)
+    assert (half.kept, half.dropped) == (8, {"balance": 4})
+    kept = records_in(tmp_path / "half")
+    assert sum(record.category == "small" for record in kept) == 4
+    lone = {name: Probed(name, "", name, (1.0,) * 4, (1.0,) * 4) for name in "abc"}
+    assert not filtered(lone, share=0.5).is_balanced
 
 
 def test_a_key_is_sent_and_written_nowhere(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def read_questions(
     every = [entry.question for entry in benchmark.load(Files(data, with_images=False))]
     _check_ids(every, data)
     is_complete = _check_counts(benchmark, every, data, is_partial)
-    chosen = _selected(every, selection)
+    chosen = selected(every, selection)
     return Chosen(chosen, is_complete and len(chosen) == len(every))
 
 
@@ -168,7 +168,12 @@ def _check_counts(
     return False
 
 
-def _selected(questions: Sequence[Question], selection: Selection) -> list[Question]:
+def selected(questions: Sequence[Question], selection: Selection) -> list[Question]:
+    """Return the questions that a selection gives, in their order.
+
+    Raises:
+        ConfigError: If the selection names what is not there, or leaves nothing.
+    """
     _check_known("ids", selection.ids, [q.id for q in questions])
     _check_known("categories", selection.categories, [q.family for q in questions])
     ids = set(selection.ids)

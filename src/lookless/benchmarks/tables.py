@@ -85,10 +85,27 @@ class Files:
         Raises:
             DataError: If a table cannot be read.
         """
+        for row in self.every_row(*patterns, images=images):
+            if isinstance(row, DataError):
+                raise row
+            yield row
+
+    def every_row(
+        self, *patterns: str, images: Sequence[str] = ("image",)
+    ) -> Iterator["Row | DataError"]:
+        """Yield what `rows` does, and for a row that is none what is wrong with it.
+
+        Raises:
+            DataError: If a table cannot be read at all.
+        """
         for table in self.tables(*patterns):
             skip = () if self.with_images else images
             for number, values in enumerate(_values(table, skip), 1):
-                yield Row(values, f"{table.name!r} row {number}", table.parent, self.with_images)
+                where = f"{table.name!r} row {number}"
+                if isinstance(values, DataError):
+                    yield values
+                else:
+                    yield Row(values, where, table.parent, self.with_images)
 
 
 @dataclass(frozen=True)
@@ -337,8 +354,12 @@ def _is_empty(value: Any) -> bool:
     return value is None or (isinstance(value, str) and not value.strip())
 
 
-def _values(table: Path, skip: Sequence[str]) -> Iterator[Mapping[str, Any]]:
-    """Yield a table's rows as mappings."""
+Values = Mapping[str, Any] | DataError
+"""A row, or what is wrong with it."""
+
+
+def _values(table: Path, skip: Sequence[str]) -> Iterator[Values]:
+    """Yield a table's rows."""
     readers = {
         ".tsv": _delimited,
         ".csv": _delimited,
@@ -356,25 +377,38 @@ def _values(table: Path, skip: Sequence[str]) -> Iterator[Mapping[str, Any]]:
         ) from None
 
 
-def _delimited(table: Path, skip: Sequence[str]) -> Iterator[Mapping[str, Any]]:
+def _delimited(table: Path, skip: Sequence[str]) -> Iterator[Values]:
     csv.field_size_limit(sys.maxsize)  # an image as base64 is one field
     delimiter = "\t" if table.suffix.lower() == ".tsv" else ","
-    with table.open(newline="", encoding="utf-8-sig") as stream:
+    with table.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as stream:
         reader = csv.DictReader(stream, delimiter=delimiter)
         for row in reader:
+            where = f"{table.name!r} line {reader.line_num}"
             if None in row or None in row.values():
-                raise csv.Error(f"another number of fields than columns in line {reader.line_num}")
-            yield {name: value for name, value in row.items() if name not in skip}
+                yield DataError(
+                    f"{where} must have as many fields as columns, got another number; mend it"
+                )
+            elif not _is_utf8("".join(row.values())):
+                yield DataError(f"{where} must be UTF-8, got other bytes; save it as UTF-8")
+            else:
+                yield {name: value for name, value in row.items() if name not in skip}
 
 
-def _jsonl(table: Path, skip: Sequence[str]) -> Iterator[Mapping[str, Any]]:
-    with table.open(encoding="utf-8-sig") as stream:
+def _jsonl(table: Path, skip: Sequence[str]) -> Iterator[Values]:
+    with table.open(encoding="utf-8-sig", errors="surrogateescape") as stream:
         for number, line in enumerate(stream, 1):
-            if line.strip():
-                yield _object(_loaded(line, f"{table.name!r} line {number}"), table, number)
+            if not line.strip():
+                continue
+            where = f"{table.name!r} line {number}"
+            try:
+                if not _is_utf8(line):
+                    raise DataError(f"{where} must be UTF-8, got other bytes; save it as UTF-8")
+                yield _object(_loaded(line, where), table, number)
+            except DataError as error:
+                yield error
 
 
-def _json(table: Path, skip: Sequence[str]) -> Iterator[Mapping[str, Any]]:
+def _json(table: Path, skip: Sequence[str]) -> Iterator[Values]:
     text = table.read_text(encoding="utf-8-sig")
     if _LINES.match(text):  # POPE's authors call theirs .json
         yield from _jsonl(table, skip)
@@ -385,7 +419,15 @@ def _json(table: Path, skip: Sequence[str]) -> Iterator[Mapping[str, Any]]:
         raise DataError(f"{table.name!r} must be a list of objects, got {type(loaded).__name__}; "
                         "is this the file that belongs here?")  # fmt: skip
     for number, row in enumerate(rows, 1):
-        yield _object(row, table, number)
+        try:
+            yield _object(row, table, number)
+        except DataError as error:
+            yield error
+
+
+def _is_utf8(text: str) -> bool:
+    """Return whether a text that was read with `surrogateescape` holds no such bytes."""
+    return text.isascii() or not any("\udc80" <= character <= "\udcff" for character in text)
 
 
 def _loaded(text: str, where: str) -> Any:
@@ -420,7 +462,7 @@ def _object(row: Any, table: Path, number: int) -> Mapping[str, Any]:
     return row
 
 
-def _parquet(table: Path, skip: Sequence[str]) -> Iterator[Mapping[str, Any]]:
+def _parquet(table: Path, skip: Sequence[str]) -> Iterator[Values]:
     # Without the buffer a whole row group, which can be GB of images, would be read ahead.
     with pq.ParquetFile(table, buffer_size=1 << 20, pre_buffer=False) as file:
         columns = [name for name in file.schema_arrow.names if name not in skip]

@@ -1,6 +1,7 @@
 """From somebody's files to records: images kept once, boxes in pixels, what is broken listed."""
 
 import json
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,11 +11,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lookless.benchmarks.own import worded
 from lookless.data.reader import Broken, Found, Reader, Reading, Shown
-from lookless.data.record import BoxNumbers, Record, stable_id
+from lookless.data.record import BEYOND, BoxNumbers, Record, stable_id
 from lookless.data.store import (
     BROKEN,
     DEMONSTRATIONS,
     HELD_OUT,
+    KINDS,
     QUESTIONS,
     VALIDATION,
     ImageStore,
@@ -25,12 +27,16 @@ from lookless.demonstrations import (
     DemonstratedLook,
     DemonstratedTurn,
     Demonstration,
+    flaw_in,
     written_demonstration,
 )
 from lookless.errors import ConfigError, DataError, ImageError, wrong_setting
 from lookless.frames import Box, Frame, View
-from lookless.images import Budget
-from lookless.runs import Progress, open_run
+from lookless.images import Budget, Source
+from lookless.runs import Progress, open_run, undone_if_refused
+
+_LONGEST_REASON = 500
+"""Characters of why a row was left out."""
 
 
 class ConvertConfig(BaseModel):
@@ -101,14 +107,15 @@ def convert(
         "options": reading.options,
         **config.model_dump(mode="json"),
     }
-    open_run(out, settings, resume=resume)
-    with _Output(out, config, reading) as output, progress("rows", 0) as step:
-        for number, found in enumerate(reader.load(path, reading), 1):
-            broken = found if isinstance(found, Broken) else output.take(found)
-            if broken is not None:
-                output.leave_out(broken)
-            count = output.made.broken.total()
-            step(number, f"{count} broken" if count else "")
+    with undone_if_refused(out, resume=resume):
+        open_run(out, settings, resume=resume)
+        with _Output(out, config, reading) as output, progress("rows", 0) as step:
+            for number, found in enumerate(reader.load(path, reading), 1):
+                broken = found if isinstance(found, Broken) else output.take(found)
+                if broken is not None:
+                    output.leave_out(broken)
+                count = output.made.broken.total()
+                step(number, f"{count} broken" if count else "")
     return output.made
 
 
@@ -122,6 +129,16 @@ def in_validation(sha256: str, share: float) -> bool:
     return int(sha256, 16) < share * 2**256
 
 
+def kind_of(why: str) -> str:
+    """Return what a reason has in common with others like it.
+
+    Example:
+        >>> kind_of("'c.json' images 7: file_name must name a file, got '7.jpg'")
+        'file_name must name a file'
+    """
+    return re.sub(r"^'[^']*' \w+ \d+: ", "", why).split(",")[0][:_LONGEST_REASON]
+
+
 class _Output:
     """The files that are being written; they are there as a whole, in the end, or not at all."""
 
@@ -131,14 +148,20 @@ class _Output:
         self.budget = reading.budget
         self.made = Converted()
         self._images = ImageStore(folder, link=config.link)
-        self._asked: dict[str, str] = {}
-        """What each id stands for."""
-        self._shown: Counter[str] = Counter()
-        """Demonstrations by the id of their question."""
+        self._asked: dict[str, tuple[str, tuple[str, ...]]] = {}
+        """What each id stands for, and the answers to it."""
+        self._shown: set[str] = set()
+        """Ids of demonstrations."""
         self._records: dict[str, RecordWriter] = {}
         self._lines: dict[str, list[str]] = {}
 
     def __enter__(self) -> Self:
+        # Of an earlier attempt.
+        for name in (QUESTIONS, VALIDATION):
+            for kind in KINDS:
+                (self.folder / f"{name}{kind}").unlink(missing_ok=True)
+        for name in (DEMONSTRATIONS, HELD_OUT, BROKEN):
+            (self.folder / name).unlink(missing_ok=True)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
@@ -156,9 +179,15 @@ class _Output:
         try:
             kept = self._images.add(found.image)
             record = self._record(found, kept)
-            asked = stable_id(record.sha256, record.question, record.options)
-            if self._asked.get(record.id, asked) != asked:
+            asked = stable_id(record.sha256, record.question, record.options), record.answer
+            before = self._asked.get(record.id, asked)
+            if before[0] != asked[0]:
                 raise DataError(f"id must be of one question only, got {record.id!r} again")
+            if before != asked:
+                raise DataError(
+                    "answer must be the same whenever a question is asked about an image, got "
+                    f"{list(asked[1])} and before {list(before[1])}"
+                )
             shown = self._demonstration(found.shown, record) if found.shown else None
         except ValidationError as error:
             model = Record if error.title == Record.__name__ else Demonstration
@@ -172,14 +201,15 @@ class _Output:
             self._asked[record.id] = asked
             self._add(record, is_validation=is_validation)
         if shown is not None:
-            self._shown[record.id] += 1
+            self._shown.add(shown.id)
             self._show(shown, is_validation=is_validation)
         return None
 
     def leave_out(self, broken: Broken) -> None:
         """Note a row that was left out."""
-        self.made.broken[broken.why.split(",")[0]] += 1
-        self._line(BROKEN, json.dumps({"where": broken.where, "why": broken.why}) + "\n")
+        self.made.broken[kind_of(broken.why)] += 1
+        row = {"where": broken.where, "why": broken.why[:_LONGEST_REASON]}
+        self._line(BROKEN, json.dumps(row) + "\n")
 
     def _add(self, record: Record, *, is_validation: bool) -> None:
         name = VALIDATION if is_validation else QUESTIONS
@@ -196,6 +226,11 @@ class _Output:
         self.made.demonstrations += not is_validation
 
     def _record(self, found: Found, kept: Kept) -> Record:
+        if found.size not in (None, (kept.width, kept.height)):
+            raise DataError(
+                f"image must have the size that is stated, {found.size}, got "
+                f"{kept.width}x{kept.height}; boxes would mean other places"
+            )
         view = _whole(kept, self.budget)
         asked = found.question.strip()
         return Record(
@@ -225,13 +260,24 @@ class _Output:
                         f"image of a look must be one that was seen, 0 to {len(views) - 1}, got "
                         f"{turn.look.image}"
                     )
-                box = _in_source(turn.look.box, views[turn.look.image], self.budget)
-                box = box.intersection(views[0].region)
-                if box.area <= 0:
+                seen = views[turn.look.image]
+                box = _in_source(turn.look.box, seen, self.budget)
+                across, down = BEYOND * seen.region.width, BEYOND * seen.region.height
+                inside = box.intersection(seen.region)
+                if inside.area <= 0 or any(
+                    beyond > most
+                    for beyond, most in (
+                        (inside.left - box.left, across),
+                        (box.right - inside.right, across),
+                        (inside.top - box.top, down),
+                        (box.bottom - inside.bottom, down),
+                    )
+                ):
                     raise DataError(
-                        f"looks must lie in the image, got {list(turn.look.box.coordinates)} "
+                        f"looks must lie in what was seen, got {list(turn.look.box.coordinates)} "
                         f"({turn.look.box.frame})"
                     )
+                box = inside
                 look = DemonstratedLook(
                     box=_numbers(box),
                     frame=Frame.SOURCE,
@@ -240,14 +286,21 @@ class _Output:
                 )
                 views.append(_view(box.outward(), self.budget))
             turns.append(DemonstratedTurn(say=turn.say, look=look))
-        count = self._shown[record.id]
-        return Demonstration(
-            id=f"{record.id}-{count}" if count else record.id,
+        name, count = record.id, 0
+        while name in self._shown:
+            count += 1
+            name = f"{record.id}-{count}"
+        shown_once = Demonstration(
+            id=name,
             image=self.folder / record.image,
             question=worded(record.question, record.options, record.instruction),
             mode=shown.mode,
             turns=tuple(turns),
         )
+        flaw = flaw_in(shown_once, Source(shown_once.image))
+        if flaw is not None:
+            raise DataError(flaw)
+        return shown_once
 
     def _line(self, name: str, line: str) -> None:
         if name not in self._lines:

@@ -49,6 +49,10 @@ class Pair:
 class Found:
     """What looks alike."""
 
+    bits: int
+    """Of 256 in which images that count as alike may differ."""
+    against: list[str]
+    """Benchmarks that were looked through."""
     images: int = 0
     records: int = 0
     pairs: list[Pair] = field(default_factory=list)
@@ -57,6 +61,9 @@ class Found:
     first_of: dict[str, str] = field(default_factory=dict)
     """For the hash of each image that of the first one which looks like it."""
     unreadable: list[str] = field(default_factory=list)
+    """Why images could not be compared."""
+    unread: set[str] = field(default_factory=set)
+    """Hashes of the data's images among them."""
 
     @property
     def by_benchmark(self) -> Counter[str]:
@@ -72,6 +79,8 @@ class Cleaned:
     repeated: int = 0
     """Records that ask what an earlier one asks about an image that looks the same."""
     contaminated: int = 0
+    unreadable: int = 0
+    """Records whose image cannot be read."""
     moved: int = 0
     """Records that changed between training and validation, to where images like theirs are."""
     demonstrations: int = 0
@@ -91,7 +100,7 @@ def look_for(
     Raises:
         DataError: If there are no records, or a row is none.
     """
-    found = Found()
+    found = Found(most, list(against))
     files: dict[str, Path] = {}
     names: dict[str, str] = {}
     for file in record_files(data):
@@ -102,7 +111,8 @@ def look_for(
     keys = list(files)
     found.images = len(keys)
     hashes, is_read = _hashes([files[key] for key in keys], "images", found, progress)
-    keys = [key for key, good in zip(keys, is_read, strict=True) if good]
+    found.unread = {key for key, good in zip(keys, is_read, strict=True) if not good}
+    keys = [key for key in keys if key not in found.unread]
     pairs = list(near(hashes, most=most))
     found.pairs = [
         Pair(names[keys[i]], names[keys[j]], None, distance(hashes[i], hashes[j])) for i, j in pairs
@@ -111,6 +121,11 @@ def look_for(
     found.first_of = {key: keys[first] for key, first in zip(keys, firsts, strict=True)}
     for name, others in against.items():
         their_hashes, good = _hashes(others, name, found, progress)
+        if not any(good):
+            raise DataError(
+                f"against must be images that can be read, got none of {len(others)} of {name}; "
+                "check the path"
+            )
         known = [file for file, is_good in zip(others, good, strict=True) if is_good]
         for i, j in near(hashes, their_hashes, most):
             bits = distance(hashes[i], their_hashes[j])
@@ -134,16 +149,21 @@ def write_clean(data: Path, out: Path, found: Found, *, flag: bool = False) -> C
         DataError: If a row is no record.
         RunError: If `out` exists.
     """
-    open_run(out, {"data": str(data.resolve()), "flag": flag, "pairs": len(found.pairs)})
+    settings = {"data": str(data.resolve()), "bits": found.bits, "against": found.against}
+    open_run(out, {**settings, "flag": flag})
     cleaned = Cleaned()
     images = ImageStore(out, link=True)
-    asked: set[tuple[str, str, tuple[str, ...]]] = set()
+    asked: set[tuple[str, str, tuple[str, ...], tuple[str, ...]]] = set()
     side_of: dict[str, str] = {}
     writers: dict[str, RecordWriter] = {}
     for file, record in _records(data):
         first = found.first_of.get(record.sha256, record.sha256)
         side = side_of.setdefault(first, file.stem)
-        key = (first, " ".join(record.question.split()).casefold(), record.options)
+        if record.sha256 in found.unread:
+            cleaned.unreadable += 1
+            continue
+        words = " ".join(record.question.split()).casefold()
+        key = first, words, record.options, record.answer
         is_taken = record.sha256 in found.contaminated and not flag
         if is_taken or key in asked:
             cleaned.contaminated += is_taken
@@ -188,9 +208,13 @@ def _write_demonstrations(
         for _, shown in demonstrations_in(data / name):
             if isinstance(shown, DataError):
                 raise shown
-            kept = images.add(shown.image)
-            if kept.sha256 in found.contaminated and not flag:
+            try:
+                sha256 = images.hash_of(shown.image)
+            except ImageError:
                 continue
+            if sha256 in found.unread or (sha256 in found.contaminated and not flag):
+                continue
+            kept = images.add(shown.image)
             first = found.first_of.get(kept.sha256, kept.sha256)
             side = side_of.get(first, usual)
             moved = shown.model_copy(update={"image": out / kept.path})

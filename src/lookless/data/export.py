@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,7 +27,7 @@ from lookless.demonstrations import Demonstration, read_demonstrations
 from lookless.episode import Mode, Question
 from lookless.errors import DataError, ImageError
 from lookless.frames import Box, View
-from lookless.images import PixelBudget, Source, SourceCache
+from lookless.images import PixelBudget, Source, SourceCache, open_image
 from lookless.ops import zoom_in
 from lookless.runs import Progress, open_run
 
@@ -36,7 +35,7 @@ Target = Literal["verl", "trl", "ms-swift"]
 TAG = "<image>"
 CROPS = "crops"
 _JPEG_QUALITY = 95
-_BATCH = 200
+_BATCH, _BATCH_BYTES = 200, 2**26
 
 
 @dataclass(frozen=True)
@@ -87,11 +86,12 @@ def export(
         RunError: If `out` exists and may not be continued.
     """
     settings = {"data": str(data.resolve()), "target": target, "frame": chat.frame}
+    shown = [name for name in (DEMONSTRATIONS, HELD_OUT) if (data / name).is_file()]
+    record_names = _record_files(data, is_needed=not shown)
     open_run(out, settings | {"crop_pixels": crop_pixels}, resume=resume)
     (out / CROPS).mkdir(exist_ok=True)
     done = Exported()
     sources = SourceCache()
-    shown = [name for name in (DEMONSTRATIONS, HELD_OUT) if (data / name).is_file()]
     for name in shown:
         demonstrations = read_demonstrations(data / name)
         calls: list[Callable[[], Talk]] = [
@@ -101,10 +101,10 @@ def export(
         with progress(name, len(calls)) as step:
             talks = _counted(calls, done.left_out, step)
             done.trajectories[name] = WRITERS[target](out / f"sft_{Path(name).stem}", talks)
-    for file in _record_files(data, is_needed=not shown):
+    for file in record_names:
         records, asked = read_questions(file)
         calls = [
-            partial(prompt, record, question, chat, file.stem, k)
+            partial(prompt, record, question, chat, out / CROPS, file.stem, k)
             for k, (record, question) in enumerate(zip(records, asked, strict=True))
         ]
         with progress(file.stem, len(calls)) as step:
@@ -137,11 +137,14 @@ class Talk:
         return "answer" in self.more
 
 
-def prompt(record: Record, question: Question, chat: RemoteChat, split: str, index: int) -> Talk:
-    """Return a question as RL asks it, in adaptive mode.
+def prompt(
+    record: Record, question: Question, chat: RemoteChat, folder: Path, split: str, index: int
+) -> Talk:
+    """Return a question as RL asks it, in adaptive mode; `folder` takes images made anew.
 
     Raises:
         DataError: If the question holds what would be taken for an image.
+        ImageError: If its image cannot be opened.
     """
     turns = _opening(question.text, chat, Mode.ADAPTIVE)
     more = {
@@ -150,10 +153,11 @@ def prompt(record: Record, question: Question, chat: RemoteChat, split: str, ind
         "index": index,
         "question": question.text,
         "answer": question.answer,
+        "answers": list(question.references or (question.answer,)),
         "category": record.category,
         "need": None if record.need is None else record.need.label,
     }
-    return Talk(turns, (question.image.resolve(),), more)
+    return Talk(turns, (_plain(Source(question.image), folder),), more)
 
 
 def trajectory(
@@ -176,7 +180,7 @@ def trajectory(
         raise DataError("looks must all be learned in this form, got a mistake")
     source = sources.get(shown.image)
     views = [source.full_view(chat.budget)]
-    images = [shown.image.resolve()]
+    images = [_plain(source, crops)]
     turns = list(_opening(shown.question, chat, Mode(shown.mode)))
     for k, turn in enumerate(shown.turns):
         if turn.look is None:
@@ -193,6 +197,8 @@ def trajectory(
         _save_crop(source, views[-1].region, file, crop_pixels)
         images.append(file.resolve())
         turns.append(Said("user", "", len(images) - 1))
+    if any(TAG in said.text for said in turns):
+        raise DataError(f"turns must not hold {TAG}, which would stand for an image, got it")
     return Talk(tuple(turns), tuple(images), {"id": shown.id})
 
 
@@ -201,6 +207,19 @@ def _opening(text: str, chat: RemoteChat, mode: Mode) -> tuple[Said, Said]:
         raise DataError(f"question must not hold {TAG}, which would stand for an image, got it")
     said = f"{text}\n{chat.wording.modes[mode]}"
     return Said("system", chat.wording.system), Said("user", said, 0)
+
+
+def _plain(source: Source, folder: Path) -> Path:
+    """Return an image's file, or a new one that every reader shows alike."""
+    if source.is_plain:
+        return source.path.resolve()
+    name = hashlib.blake2b(source.key.encode(), digest_size=12).hexdigest()
+    file = folder / f"image-{name}.jpg"
+    if not file.exists():
+        part = file.with_suffix(".part")
+        open_image(source.path).save(part, "JPEG", quality=_JPEG_QUALITY, subsampling=0)
+        part.replace(file)
+    return file.resolve()
 
 
 def _save_crop(source: Source, region: Box, file: Path, most: int) -> None:
@@ -212,7 +231,7 @@ def _save_crop(source: Source, region: Box, file: Path, most: int) -> None:
 
 
 def _file_name(name: str) -> str:
-    kept = "".join(c if c.isalnum() or c in "-_" else "_" for c in name)[:100]
+    kept = "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "_" for c in name)[:100]
     if kept == name:
         return kept
     return f"{kept}-{hashlib.blake2b(name.encode(), digest_size=4).hexdigest()}"
@@ -311,7 +330,7 @@ def _parquet(file: Path, rows: Iterator[dict[str, Any]], features: dict[str, Any
     part = file.with_name(file.name + ".part")
     writer: pq.ParquetWriter | None = None
     count = 0
-    while held := list(islice(rows, _BATCH)):
+    for held in _batches(rows):
         count += len(held)
         if writer is None:
             schema = _typed(pa.Table.from_pylist(held).schema)
@@ -324,6 +343,20 @@ def _parquet(file: Path, rows: Iterator[dict[str, Any]], features: dict[str, Any
         writer.close()
         part.replace(file)
     return count
+
+
+def _batches(rows: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """Yield some rows at a time: so many, or as many images as fit into memory easily."""
+    held: list[dict[str, Any]] = []
+    size = 0
+    for row in rows:
+        held.append(row)
+        size += sum(len(image["bytes"]) for image in row["images"])
+        if len(held) >= _BATCH or size >= _BATCH_BYTES:
+            yield held
+            held, size = [], 0
+    if held:
+        yield held
 
 
 def _typed(schema: pa.Schema) -> pa.Schema:

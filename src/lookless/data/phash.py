@@ -51,7 +51,9 @@ def distance(one: NDArray[np.uint64], other: NDArray[np.uint64]) -> int:
 
 
 def near(hashes: Hashes, others: Hashes | None = None, most: int = 24) -> Iterator[tuple[int, int]]:
-    """Yield all pairs of places whose hashes differ in at most `most` bits, each once.
+    """Yield pairs of places whose hashes differ in at most `most` bits, each once.
+
+    Within one set equal hashes are paired with the first of them alone.
 
     Args:
         hashes: (N, 4).
@@ -67,14 +69,28 @@ def near(hashes: Hashes, others: Hashes | None = None, most: int = 24) -> Iterat
     """
     if not 0 <= most < _BANDS:
         raise ValueError(f"most must be from 0 to {_BANDS - 1}, got {most}")
-    right = hashes if others is None else others
+    if others is None:
+        # Of equal hashes, which there can be many of, all are near the first, and to the rest
+        # like it.
+        distinct, firsts, of = np.unique(hashes, axis=0, return_index=True, return_inverse=True)
+        for place, number in enumerate(of.ravel()):
+            if firsts[number] != place:
+                yield int(firsts[number]), place
+        for one, other in _near(distinct, distinct, most, is_same=True):
+            low, high = sorted((int(firsts[one]), int(firsts[other])))
+            yield low, high
+        return
+    yield from _near(hashes, others, most, is_same=False)
+
+
+def _near(hashes: Hashes, right: Hashes, most: int, *, is_same: bool) -> Iterator[tuple[int, int]]:
     bands, right_bands = hashes.view(np.uint8), right.view(np.uint8)
     seen: set[tuple[int, int]] = set()
     for band in range(_BANDS):
         places = _by_value(right_bands[:, band])
         for value, left in enumerate(_by_value(bands[:, band])):
             if len(left) and len(places[value]):
-                for pair in _pairs(hashes, right, left, places[value], most, others is None):
+                for pair in _pairs(hashes, right, left, places[value], most, is_same):
                     if pair not in seen:
                         seen.add(pair)
                         yield pair

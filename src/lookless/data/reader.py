@@ -1,10 +1,13 @@
 """What a reader of somebody's files is: it yields what it finds, row by row."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from lookless.benchmarks.stored import Stored
+from lookless.benchmarks.tables import Files, Row
 from lookless.episode import Mode
 from lookless.errors import ConfigError, DataError
 from lookless.frames import Box, Frame
@@ -54,6 +57,8 @@ class Found:
     category: str = ""
     id: str | None = None
     shown: Shown | None = None
+    size: tuple[int, int] | None = None
+    """Width and height of the image as the files state them, in pixels."""
 
 
 @dataclass(frozen=True)
@@ -90,8 +95,25 @@ class Reading:
             )
         return frame
 
+    def image(self, row: Row, field: str, name: str) -> Path:
+        """Return a file that a row names: below its table's folder, or below that of `images`.
+
+        What a downloaded table says must not bring other files of this machine into the data.
+
+        Raises:
+            DataError: If it lies elsewhere, or is not there.
+        """
+        root = Path(self.options.get("images", row.folder))
+        file = Path(os.path.abspath(root / name))
+        if not file.is_relative_to(os.path.abspath(root)):
+            raise row.wrong(
+                (field,), f"a file below {str(root)!r} (or say --option images=FOLDER)", name
+            )
+        return row.existing(field, [file])
+
 
 Load = Callable[[Path, Reading], Iterator[Found | Broken]]
+MakeFound = Callable[[Row, Reading], Found]
 
 
 @dataclass(frozen=True)
@@ -103,6 +125,31 @@ class Reader:
     about: str
     """One line: whose layout, and what it holds."""
     load: Load
+    options: tuple[str, ...] = ()
+    """Names of its settings."""
+
+
+def rows_of(
+    path: Path, reading: Reading, advice: str, patterns: Sequence[str], make: MakeFound
+) -> Iterator[Found | Broken]:
+    """Yield what is made of each row of a table, and why nothing can be made of the others.
+
+    Args:
+        path: The table, or a folder with it.
+        reading: Handed on.
+        advice: What to do about a field that does not fit.
+        patterns: Of the table in a folder.
+        make: Makes a question of a row.
+
+    Raises:
+        DataError: If there is no such table.
+        ConfigError: If something has to be said about the files.
+    """
+    for number, row in enumerate(Files(path).every_row(*patterns, images=()), 1):
+        if isinstance(row, DataError):
+            yield Broken(f"row {number}", str(row))
+        else:
+            yield guarded(row.where, partial(make, replace(row, advice=advice), reading))
 
 
 def guarded(where: str, make: Callable[[], Found]) -> Found | Broken:
@@ -116,5 +163,11 @@ def guarded(where: str, make: Callable[[], Found]) -> Found | Broken:
     """
     try:
         return make()
+    except ConfigError:
+        raise
     except DataError as error:
         return Broken(where, str(error).removeprefix(f"{where}: "))
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
+        return Broken(where, f"row must have the form of the layout, got one that has not: {error}")
+    except RecursionError:
+        return Broken(where, "row must have the form of the layout, got one that is too deep")

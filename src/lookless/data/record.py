@@ -4,17 +4,22 @@ It is a row that `lookless.benchmarks.own` reads, with what is known of its imag
 """
 
 import hashlib
+from itertools import combinations
 from pathlib import PurePosixPath
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from lookless.errors import ConfigError
+from lookless.errors import ConfigError, encodable
+from lookless.grading.exact import exact_match
 
 MOST_OPTIONS = 26
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 BoxNumbers = tuple[Finite, Finite, Finite, Finite]
 """Left, top, right, bottom."""
+Text = Annotated[str, AfterValidator(encodable)]
+BEYOND = 0.05
+"""How far a box may reach beyond its image, as a share of it: annotators are not exact."""
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -44,25 +49,25 @@ class Record(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    id: str = Field(min_length=1)
+    id: Text = Field(min_length=1)
     """Distinct within the data."""
-    image: str = Field(min_length=1)
+    image: Text = Field(min_length=1)
     """The file, relative to that of the record."""
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
     """Of the image's file."""
     width: int = Field(ge=1)
     """In pixels, upright; so is `height`."""
     height: int = Field(ge=1)
-    question: str = Field(min_length=1)
-    answer: tuple[str, ...] = Field(min_length=1)
+    question: Text = Field(min_length=1)
+    answer: tuple[Text, ...] = Field(min_length=1)
     """All accepted ones, the first one to be said; with options the right one's text."""
-    options: tuple[str, ...] = Field((), max_length=MOST_OPTIONS)
+    options: tuple[Text, ...] = Field((), max_length=MOST_OPTIONS)
     boxes: tuple[BoxNumbers, ...] = ()
     """Where the evidence is, in pixels of the image."""
-    category: str = ""
-    instruction: str | None = None
+    category: Text = ""
+    instruction: Text | None = None
     """What is said after the question; None: the usual words, by whether there are options."""
-    source: str = ""
+    source: Text = ""
     """Where it comes from."""
     need: Need | None = None
 
@@ -83,7 +88,8 @@ class Record(BaseModel):
     def _check_options(self) -> None:
         if not self.options:
             return
-        if len(self.options) == 1 or len(set(self.options)) < len(self.options):
+        alike = any(exact_match(a, b) for a, b in combinations(self.options, 2))
+        if len(self.options) == 1 or alike:
             raise ConfigError(
                 f"options must be two or more distinct texts, got {list(self.options)}; mend them"
             )
@@ -96,7 +102,10 @@ class Record(BaseModel):
     def _check_boxes(self) -> None:
         for box in self.boxes:
             left, top, right, bottom = box
+            across, down = BEYOND * self.width, BEYOND * self.height
             is_inside = left < self.width and top < self.height and right > 0 and bottom > 0
+            is_inside &= left >= -across and right <= self.width + across
+            is_inside &= top >= -down and bottom <= self.height + down
             if not (left < right and top < bottom and is_inside):
                 raise ConfigError(
                     f"boxes must be left, top, right, bottom in the image of {self.width}x"

@@ -1,7 +1,9 @@
 """What a folder of records and demonstrations holds, in numbers."""
 
+import random
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +23,7 @@ SAMPLES = 12
 def statistics(folder: Path) -> dict[str, Any]:
     """Return counts of what a folder holds, with samples of it.
 
-    Memory holds counts and samples, not rows. Samples are spread evenly over the rows, as far as
-    that is known before they are read.
+    Memory holds counts and samples of records, not all of them.
 
     Raises:
         DataError: If a row is wrong, or there is nothing.
@@ -77,7 +78,7 @@ def binned(values: Iterable[float], bounds: Sequence[float], unit: str) -> dict[
         {'below 5 words': 1, '5 to 10': 2, '10 or more': 1}
     """
     names = [f"below {bounds[0]:g} {unit}".strip()]
-    names += [f"{low:g} to {high:g}" for low, high in zip(bounds, bounds[1:], strict=False)]
+    names += [f"{low:g} to {high:g}" for low, high in pairwise(bounds)]
     names.append(f"{bounds[-1]:g} or more")
     counts = dict.fromkeys(names, 0)
     for value in values:
@@ -93,6 +94,7 @@ def _records(files: Sequence[Path], found: dict[str, Any]) -> None:
     needs: Counter[str] = Counter()
     by_category: dict[str, Counter[str]] = {}
     without_boxes = options = 0
+    rng = random.Random(0)
     for file in files:
         count = 0
         held: list[Record] = []
@@ -108,10 +110,10 @@ def _records(files: Sequence[Path], found: dict[str, Any]) -> None:
             needs[label] += 1
             by_category.setdefault(record.category, Counter())[label] += 1
             if file == files[0]:
-                _sample(held, record, count)
+                _sample(held, record, count, rng)
         found["files"][file.name] = count
         if file == files[0]:
-            found["samples"] = [_row(record, file.parent) for record in spread(held)]
+            found["samples"] = [_row(record, file.parent) for record in held]
     found["images"] = len(images)
     found["with_options"], found["without_boxes"] = options, without_boxes
     found["categories"] = [
@@ -127,13 +129,12 @@ def _records(files: Sequence[Path], found: dict[str, Any]) -> None:
         found["need"] = _rates(needs)
 
 
-def _sample(held: list[Record], record: Record, count: int) -> None:
-    """Keep one of every so many rows, so that some are left however many there are."""
-    step = max(1, 2 ** max(0, (count // (4 * SAMPLES)).bit_length() - 1))
-    if count % step == 0:
+def _sample(held: list[Record], record: Record, count: int, rng: random.Random) -> None:
+    """Keep some of the rows, each with the same chance, however many come."""
+    if len(held) < SAMPLES:
         held.append(record)
-    if len(held) > 16 * SAMPLES:
-        del held[::2]
+    elif (place := rng.randrange(count)) < SAMPLES:
+        held[place] = record
 
 
 def _area(box: tuple[float, float, float, float]) -> float:

@@ -27,6 +27,8 @@ BROKEN, IMAGES = "broken.jsonl", "images"
 KINDS = (".jsonl", ".parquet")
 _CHUNK = 1 << 20
 _NAME_DIGITS = 32
+_MODE = 0o644
+"""Of files that are written; a link has that of the original."""
 _SUFFIXES = {
     "JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "BMP": ".bmp", "GIF": ".gif",
     "TIFF": ".tif",
@@ -57,6 +59,8 @@ class ImageStore:
         """
         self.folder = folder
         self.link = link
+        for part in (folder / IMAGES).glob("*/*.part"):  # of one that was killed
+            part.unlink(missing_ok=True)
         self._kept: dict[str, Kept] = {}
         self._known: dict[tuple[str, int, int], str] = {}
         """Hashes of files that were seen, by path, time of change and size."""
@@ -78,10 +82,15 @@ class ImageStore:
             data = decoded(stored)
             sha256 = hashlib.sha256(data).hexdigest()
             return self._kept.get(sha256) or self._added(sha256, data)
-        sha256 = self._hash_of(stored)
+        sha256 = self.hash_of(stored)
         return self._kept.get(sha256) or self._added(sha256, stored)
 
-    def _hash_of(self, file: Path) -> str:
+    def hash_of(self, file: Path) -> str:
+        """Return the SHA-256 of a file, read once.
+
+        Raises:
+            ImageError: If it is missing, too large, or cannot be read.
+        """
         Source(file)  # says what is wrong with a file that is none
         found = file.stat()
         key = (str(file), found.st_mtime_ns, found.st_size)
@@ -91,8 +100,13 @@ class ImageStore:
                     f"image must be at most {DEFAULT_LIMITS.max_bytes} bytes, got {found.st_size} "
                     f"of {str(file)!r}; use a smaller one"
                 )
-            with file.open("rb") as stream:
-                self._known[key] = hashlib.file_digest(stream, "sha256").hexdigest()
+            try:
+                with file.open("rb") as stream:
+                    self._known[key] = hashlib.file_digest(stream, "sha256").hexdigest()
+            except OSError as error:
+                raise ImageError(
+                    f"image must be a file that can be read, got {str(file)!r}: {error.strerror}"
+                ) from None
         return self._known[key]
 
     def _added(self, sha256: str, content: Path | bytes) -> Kept:
@@ -105,12 +119,12 @@ class ImageStore:
         try:
             if isinstance(content, bytes):
                 part.write_bytes(content)
+                part.chmod(_MODE)
             else:
                 _copied(content, part, link=self.link)
             source = Source(part)
             width, height = source.size
             file = folder / f"{sha256[:_NAME_DIGITS]}{_SUFFIXES[source.format]}"
-            part.chmod(0o644)
             part.replace(file)
         finally:
             part.unlink(missing_ok=True)
@@ -123,11 +137,12 @@ def _copied(file: Path, to: Path, *, link: bool) -> None:
     if link:
         to.unlink()
         try:
-            to.hardlink_to(file)
+            to.hardlink_to(file.resolve())  # a link to a link would be lost with it
         except OSError:  # another file system
             link = False
     if not link:
         shutil.copyfile(file, to)
+        to.chmod(_MODE)
 
 
 def record_files(path: Path) -> list[Path]:
@@ -154,7 +169,10 @@ def read_records(file: Path) -> Iterator[Record | DataError]:
     Raises:
         DataError: If the file cannot be read as a table.
     """
-    for row in Files(file).rows(images=()):
+    for row in Files(file).every_row(images=()):
+        if isinstance(row, DataError):
+            yield row
+            continue
         try:
             yield Record.model_validate(row.values)
         except ValidationError as error:

@@ -14,7 +14,7 @@ from lookless.data.store import (
     read_records,
     record_files,
 )
-from lookless.demonstrations import Demonstration, demonstrations_in
+from lookless.demonstrations import Demonstration, demonstrations_in, flaw_in
 from lookless.errors import DataError, ImageError
 from lookless.images import Source, open_image
 from lookless.runs import Progress
@@ -147,10 +147,11 @@ class _Images:
             )
 
     def check_looks(self, shown: Demonstration, where: str) -> None:
-        """Complain if a demonstration's image cannot be opened."""
+        """Complain if a demonstration's image cannot be opened, or it can be shown to no model."""
         said = self._look(shown.image)
-        if isinstance(said, str):
-            self.found.complain(where, said)
+        flaw = said if isinstance(said, str) else flaw_in(shown, Source(shown.image))
+        if flaw is not None:
+            self.found.complain(where, flaw)
 
     def _look(self, file: Path) -> tuple[str, tuple[int, int]] | str:
         if file not in self._said:

@@ -48,7 +48,10 @@ class BegunSession:
             for row in appended:
                 text = self.policy.first(self.prompts[row])
                 self.said[row] = (*chat.encode(text), chat.end_id)
-            return {row: Sampled(ids, (0.0,) * len(ids), True) for row, ids in self.said.items()}
+            return {
+                row: Sampled(ids, (0.0,) * len(ids), True, generated_tokens=0)
+                for row, ids in self.said.items()
+            }
         told = {row: self._with_first(row, seen) for row, seen in appended.items()}
         return self.session.step(told, max_tokens)
 

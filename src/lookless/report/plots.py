@@ -237,7 +237,8 @@ def bars_svg(name: str, alt: str, counts: Mapping[str, int], unit: str) -> str:
         unit: Of what they count.
     """
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(_WIDTH_IN, 0.8 + 0.3 * len(counts)), dpi=_DPI, layout="constrained")
+        height = 0.8 + 0.3 * len(counts)
+        figure = Figure(figsize=(_WIDTH_IN, height), dpi=_DPI, layout="constrained")
         axes = figure.add_subplot()
         axes.grid(visible=False, axis="y")
         drawn = axes.barh(range(len(counts)), list(counts.values()), 0.66, color=SERIES[0])

@@ -67,14 +67,18 @@ def choose(
                 continue
             is_look = not is_look
         best = (looked if is_look else unlooked)[name]
-        chosen.demonstrations.append(demonstration_of(best, chat, mode))
+        shown = demonstration_of(best, chat, mode)
+        if shown is None:
+            chosen.left_out["more than one call in a turn"] += 1
+            continue
+        chosen.demonstrations.append(shown)
         chosen.looks["look" if is_look else "none"] += 1
     _thin(chosen, mixture.look, np.random.default_rng([seed, 1]))
     return chosen
 
 
 def shortest_right(answers: Iterable[Answered]) -> dict[str, Answered]:
-    """Return for each question the right answer that took the fewest tokens, by its id."""
+    """Return each question's right answer with the fewest looks, then the fewest tokens, by id."""
     best: dict[str, Answered] = {}
     for one in answers:
         if not is_clean(one):
@@ -98,8 +102,8 @@ def is_clean(one: Answered) -> bool:
 
 def demonstration_of(
     one: Answered, chat: Dialect, mode: Mode, *, mistakes: int = 0
-) -> Demonstration:
-    """Return an answer as a demonstration.
+) -> Demonstration | None:
+    """Return an answer as a demonstration; None if a turn speaks of a call that it does not make.
 
     Args:
         one: A clean answer.
@@ -123,7 +127,9 @@ def demonstration_of(
                 image=taken.image,
                 is_mistake=k < mistakes,
             )
-            text = text.rpartition(OPEN)[0].rstrip()
+            text = _before_call(text)
+        if OPEN in text:
+            return None
         turns.append(DemonstratedTurn(say=_with_opening(text, chat), look=look))
     return Demonstration(
         id=one.question.id,
@@ -132,6 +138,17 @@ def demonstration_of(
         mode=mode,
         turns=tuple(turns),
     )
+
+
+def _before_call(text: str) -> str:
+    """Return what a turn says before the call that is carried out: the first one said aloud.
+
+    Example:
+        >>> _before_call("<think>a</think>b <tool_call>{}</tool_call> <tool_call>{}</tool_call>")
+        '<think>a</think>b'
+    """
+    thought, end, spoken = text.rpartition("</think>")
+    return f"{thought}{end}{spoken.partition(OPEN)[0]}".rstrip()
 
 
 def _with_opening(text: str, chat: Dialect) -> str:
@@ -172,12 +189,17 @@ def _thin(chosen: Chosen, look: float, rng: np.random.Generator) -> None:
     chosen.demonstrations = [d for k, d in enumerate(chosen.demonstrations) if k not in dropped]
 
 
-def costs(answers: Mapping[str, Sequence[Answered]]) -> dict[str, float]:
-    """Return what answers cost: rollouts, turns, tokens that were written and seen, seconds."""
+def costs(answers: Mapping[str, Sequence[Answered]], given: int = 0) -> dict[str, float]:
+    """Return what answers cost: rollouts, turns, tokens that were written and seen, seconds.
+
+    Args:
+        answers: All that were asked for.
+        given: Turns of each that the model did not have to make.
+    """
     every = [one.rollout for part in answers.values() for one in part]
     return {
         "answers": len(every),
-        "requests": sum(sum(turn.role == "model" for turn in r.turns) for r in every),
+        "requests": sum(sum(turn.role == "model" for turn in r.turns) - given for r in every),
         "generated_tokens": sum(r.generated_tokens for r in every),
         "visual_tokens": sum(r.visual_tokens for r in every),
         "seconds": sum(r.seconds for r in every),

@@ -14,17 +14,28 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from lookless.demonstrations import THINK, DemonstratedLook, DemonstratedTurn, Demonstration
+from lookless.demonstrations import (
+    THINK,
+    DemonstratedLook,
+    DemonstratedTurn,
+    Demonstration,
+    flaw_in,
+)
 from lookless.episode import Question
-from lookless.errors import ImageError
+from lookless.errors import ImageError, wrong_setting
 from lookless.frames import Box, Frame
 from lookless.images import SourceCache
 from lookless.mixture import Mixture
 from lookless.synthesis.phrases import Phrases, filled
 
 _TRIES = 50
+_WORD = re.compile(r"\w+")
+PLACES = frozenset(
+    "left right upper lower top bottom above below over under middle centre center".split()
+)
+"""Words that say where something is."""
 
 
 class BoxesConfig(BaseModel):
@@ -82,7 +93,16 @@ def from_boxes(
             continue
         # Each question has a stream of its own: what others are asked changes nothing.
         rng = np.random.default_rng([config.seed, *question.id.encode()])
-        shown, way = _demonstration(question, size, config, phrases, rng)
+        try:
+            shown, way = _demonstration(question, size, config, phrases, rng)
+            flaw = flaw_in(shown, sources.get(shown.image))
+        except ValidationError as error:
+            flaw = str(wrong_setting(Demonstration, error))
+        except ImageError as error:
+            flaw = str(error)
+        if flaw is not None:
+            made.left_out[flaw.split(",")[0]] += 1
+            continue
         made.demonstrations += 1
         made.looks[way] += 1
         yield shown
@@ -104,22 +124,25 @@ def _demonstration(
     scene = _Scene(boxes, width / height, config, rng)
     looks, way = scene.looks() if is_look else ([], "none")
 
-    def say(templates: Sequence[str]) -> str:
+    def say(templates: Sequence[str]) -> tuple[str, str]:
         template = templates[int(rng.integers(len(templates)))]
-        return filled(template, boxes, phrases.each, config.grid)
+        return template, filled(template, boxes, phrases.each, config.grid)
 
     def say_safely(templates: Sequence[str]) -> str:
-        """Return words that do not hold the answer; at worst none."""
+        """Return words that do not give the answer away; at worst none."""
         for offered in (templates, phrases.neutral):
             for _ in range(_TRIES):
-                if not holds_answer(text := say(offered), question):
+                template, text = say(offered)
+                counts = "{each}" in template and str(len(boxes)) in answers_of(question)
+                if not counts and not holds_answer(text, question):
                     return text
         return ""
 
     texts = [f"{THINK}{say_safely(phrases.thought)}</think>\n"]
     if way in ("corrected", "closer"):
         texts.append(say_safely(phrases.not_there if way == "corrected" else phrases.closer))
-    answer = f"{say(phrases.seen if is_look else phrases.unseen)}\\boxed{{{question.answer}}}"
+    _, said = say(phrases.seen if is_look else phrases.unseen)
+    answer = f"{said}\\boxed{{{question.answer}}}"
     texts = [*texts, answer] if is_look else [texts[0] + answer]
     turns = [
         DemonstratedTurn(say=text, look=look)
@@ -132,25 +155,32 @@ def _demonstration(
 
 
 def holds_answer(text: str, question: Question) -> bool:
-    r"""Return whether a text gives the answer away: as a word of its own, in whatever case.
+    r"""Return whether a text gives the answer away.
 
-    With options the text of the right one counts; words that the question itself says do not.
+    It does if it holds the answer as words of their own, in whatever case, or says where something
+    is while the answer does. With options the text of the right one counts.
 
     Example:
         >>> from pathlib import Path
         >>> asked = Question("1", Path(), "Which side?", "left")
         >>> holds_answer("It is in the upper left.", asked), holds_answer("Leftover", asked)
         (True, False)
+        >>> holds_answer("At the lower edge.", Question("2", Path(), "Where?", "on top of it"))
+        True
     """
-    answers = set(question.references or (question.answer,))
+    said = text.casefold()
+    answers = answers_of(question)
+    if PLACES & set(_WORD.findall(said)) and any(PLACES & set(_WORD.findall(a)) for a in answers):
+        return True
+    return any(re.search(rf"(?<!\w){re.escape(answer)}(?!\w)", said) for answer in answers)
+
+
+def answers_of(question: Question) -> set[str]:
+    """Return what would give a question away, in lower case."""
+    answers = {*question.references, question.answer}
     if question.options:
         answers = {question.options[ord(question.answer) - ord("A")]}
-    said = text.casefold()
-    return any(
-        re.search(rf"(?<!\w){re.escape(answer.casefold().strip())}(?!\w)", said)
-        for answer in answers
-        if answer.strip()
-    )
+    return {answer.casefold().strip() for answer in answers if answer.strip()}
 
 
 @dataclass

@@ -55,7 +55,9 @@ def wrong_place(whole: Box, evidence: Sequence[Box], rng: np.random.Generator) -
         left = whole.left + rng.uniform(0, whole.width - width)
         top = whole.top + rng.uniform(0, whole.height - height)
         box = Box(left, top, left + width, top + height, Frame.SOURCE).outward()
-        if all(box.intersection(one).area == 0 for one in evidence):
+        # A model writes thousandths: rounding must not bring any of the evidence in.
+        slack = max(whole.width, whole.height) / 500
+        if all(box.intersection(one.grown(slack)).area == 0 for one in evidence):
             return box
     return None
 
@@ -114,7 +116,10 @@ def kept(
         other = best.get(one.question.id)
         if other is None or one.rollout.generated_tokens < other.rollout.generated_tokens:
             best[one.question.id] = one
-    return [demonstration_of(one, chat, Mode.ADAPTIVE, mistakes=1) for one in best.values()]
+    shown = [demonstration_of(one, chat, Mode.ADAPTIVE, mistakes=1) for one in best.values()]
+    return [
+        one.model_copy(update={"id": f"{one.id}-corrected"}) for one in shown if one is not None
+    ]
 
 
 def _is_open(chat: Dialect) -> bool:

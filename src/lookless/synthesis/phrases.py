@@ -15,12 +15,13 @@ FIELDS = frozenset("left top right bottom x y width height size percent place ea
 
 def _known(template: str) -> str:
     try:
-        names = {name for _, name, _, _ in Formatter().parse(template) if name is not None}
+        parts = [part for part in Formatter().parse(template) if part[1] is not None]
     except ValueError as error:
         raise ConfigError(f"phrase must be a template, got {template!r}: {error}") from None
-    if not names <= FIELDS:
+    if any(name not in FIELDS or form or kind for _, name, form, kind in parts):
         raise ConfigError(
-            f"phrase must use only {', '.join(sorted(FIELDS))} in braces, got {template!r}; mend it"
+            f"phrase must have nothing but {', '.join(sorted(FIELDS))} in braces, got "
+            f"{template!r}; mend it"
         )
     return template
 
@@ -99,8 +100,8 @@ def filled(template: str, boxes: list[Box], each: str, grid: int) -> str:
 
 
 def _numbers(boxes: list[Box], grid: int) -> dict[str, Any]:
-    left, top = min(box.left for box in boxes), min(box.top for box in boxes)
-    right, bottom = max(box.right for box in boxes), max(box.bottom for box in boxes)
+    left, top = max(min(b.left for b in boxes), 0.0), max(min(b.top for b in boxes), 0.0)
+    right, bottom = min(max(b.right for b in boxes), 1.0), min(max(b.bottom for b in boxes), 1.0)
     x, y = (left + right) / 2, (top + bottom) / 2
     size = min(max(box.width, box.height) for box in boxes)
     area = (right - left) * (bottom - top)

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from lookless.data.record import Need, Record
+from lookless.episode import Question
 from lookless.evaluation.answered import Answered
 from lookless.necessity import Necessity, gain_interval, posterior
-from lookless.statistics.intervals import wilson_interval
+from lookless.statistics.intervals import mean_interval
 
 Grades = list[float | None]
 
@@ -21,6 +22,8 @@ class Probed:
 
     id: str
     category: str
+    cluster: str
+    """Questions of one cluster are not independent."""
     look: tuple[float | None, ...]
     """Grades of the answers that had to look; None where there is none."""
     no_look: tuple[float | None, ...]
@@ -53,14 +56,14 @@ def probed(always: Iterable[Answered], never: Iterable[Answered]) -> dict[str, P
         always: Answers that had to look.
         never: Answers that could not look.
     """
-    families: dict[str, str] = {}
+    asked: dict[str, Question] = {}
     grades: dict[str, tuple[Grades, Grades]] = defaultdict(lambda: ([], []))
     for side, part in enumerate((always, never)):
         for one in part:
-            families.setdefault(one.question.id, one.question.family)
+            asked.setdefault(one.question.id, one.question)
             grades[one.question.id][side].append(None if one.is_failed else one.grade)
     return {
-        name: Probed(name, families[name], tuple(look), tuple(no_look))
+        name: Probed(name, asked[name].family, asked[name].unit, tuple(look), tuple(no_look))
         for name, (look, no_look) in grades.items()
     }
 
@@ -72,6 +75,8 @@ class Filtered:
     kept: list[str] = field(default_factory=list)
     dropped: Counter[str] = field(default_factory=Counter)
     """By the reason."""
+    is_balanced: bool = True
+    """Whether the wanted share was reached; it cannot be with questions of one kind alone."""
 
 
 def filtered(
@@ -118,6 +123,7 @@ def _balance(
     sides = {label: [name for name in result.kept if labels[name] == label] for label in (1.0, 0.0)}
     wanted = {1.0: share, 0.0: 1.0 - share}
     if not all(sides[label] for label in sides if wanted[label] > 0):
+        result.is_balanced = False
         return
     total = min(len(sides[label]) / wanted[label] for label in sides if wanted[label] > 0)
     for label, names in sides.items():
@@ -131,20 +137,22 @@ def _balance(
 def kinds(found: Iterable[Probed]) -> list[dict[str, Any]]:
     """Return for each category, and for all together, how often a look is needed.
 
-    The rate is of the decided questions, with Wilson's 95 % interval; gain is the mean over
-    questions of what looking adds to accuracy.
+    The rate is of the decided questions, with a 95 % interval that takes questions about one image
+    together; gain is the mean over questions of what looking adds to accuracy.
     """
-    groups: dict[str, list[Necessity]] = defaultdict(list)
+    groups: dict[str, list[tuple[Necessity, str]]] = defaultdict(list)
     for one in found:
-        groups["all"].append(one.necessity)
+        groups["all"].append((one.necessity, one.cluster))
         if one.category:
-            groups[one.category].append(one.necessity)
+            groups[one.category].append((one.necessity, one.cluster))
     rows = []
-    for name, own in groups.items():
-        decided = [n.need for n in own if n.need is not None]
+    for name, pairs in groups.items():
+        own = [known for known, _ in pairs]
+        decided = [known.need for known in own if known.need is not None]
         gains = [n.gain for n in own if n.gain is not None]
         needed = sum(decided)
-        low, high = wilson_interval(needed, len(decided))
+        clusters = [cluster for known, cluster in pairs if known.need is not None]
+        low, high = mean_interval(decided, clusters)
         rows.append(
             {
                 "category": name,

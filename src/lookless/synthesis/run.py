@@ -1,13 +1,17 @@
 """Commands that make training data: from questions in a folder of records to files in another."""
 
+import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from lookless.benchmarks.questions import selected
 from lookless.benchmarks.registry import benchmark
+from lookless.chat.chatml import ChatML
+from lookless.chat.remote import RemoteChat
 from lookless.data.questions import read_questions
 from lookless.data.record import Record
 from lookless.data.store import (
@@ -18,26 +22,35 @@ from lookless.data.store import (
     RecordWriter,
     record_files,
 )
-from lookless.demonstrations import Demonstration, written_demonstration
-from lookless.episode import Mode, Question
-from lookless.errors import ConfigError
+from lookless.demonstrations import (
+    Demonstration,
+    read_demonstrations,
+    written_demonstration,
+)
+from lookless.episode import Mode
+from lookless.errors import ConfigError, DataError, ImageError, RunError
 from lookless.evaluation.config import EvalConfig
 from lookless.evaluation.journal import read_answers
-from lookless.evaluation.model import Model, open_model
-from lookless.evaluation.run import SAMPLES, Asker, Keys, answer_all, in_batches, run_eval
+from lookless.evaluation.model import SCRIPTED, Model, open_model
+from lookless.evaluation.protocol import questions_hash
+from lookless.evaluation.run import FREE, SAMPLES, Asker, Keys, answer_all, in_batches, run_eval
 from lookless.frames import Box, Frame
 from lookless.images import SourceCache
 from lookless.mixture import Mixture
 from lookless.policies.begun import Begun
-from lookless.runs import Progress, open_run, write_json
+from lookless.runs import Progress, check_folder, open_run, write_json
 from lookless.synthesis.answers import choose, costs, shortest_right
 from lookless.synthesis.boxes import BoxesConfig, Made, from_boxes
 from lookless.synthesis.correction import first_turn, kept, known_places, wrong_looks
 from lookless.synthesis.phrases import Phrases
 from lookless.synthesis.probe import filtered, kinds, probed, with_need
+from lookless.vlm.families import load_parts
+from lookless.vlm.hub import checkpoint_folder
 
-PROBE, ACCOUNT = "probe.json", "account.json"
+PROBE, ACCOUNT, CHOICE = "probe.json", "account.json", "choice.json"
 CORRECTED = "corrected"
+CHARACTERS_OF_PROMPT = 900
+"""Of what a prompt holds besides the question, about."""
 
 
 @dataclass
@@ -73,10 +86,11 @@ def synth_boxes(
         RunError: If `out` exists and may not be continued.
     """
     settings = {"data": str(data.resolve()), "phrases": phrases.model_dump(mode="json")}
+    files = record_files(data)
+    parts = [(file, read_questions(file)[1]) for file in files]
     open_run(out, settings | config.model_dump(mode="json"), resume=resume)
     made, written = Made(), Written()
-    for file in record_files(data):
-        _, asked = read_questions(file)
+    for file, asked in parts:
         with progress(file.stem, len(asked)) as step:
             shown = []
             for one in from_boxes(asked, config, phrases, SourceCache(), made):
@@ -107,10 +121,13 @@ def synth_answers(
     Raises:
         LooklessError: As `run_eval`.
     """
+    choice = {"mixture": vars(mixture)}
+    check_choice(out, choice)
+    chat = chat_of(config)
     run_eval(out, config, cache, progress, keys, resume=resume)
+    write_json(out / CHOICE, choice)
     answered = read_answers(out / SAMPLES, ("always", "never"))
-    with closing(_opened(config, keys)) as model:
-        chosen = choose(answered["always"], answered["never"], model.chat, mixture, config.seed)
+    chosen = choose(answered["always"], answered["never"], chat, mixture, config.seed)
     _write(out, DEMONSTRATIONS, chosen.demonstrations)
     written = Written(
         len(chosen.demonstrations), chosen.looks, chosen.left_out, chosen.thinned, costs(answered)
@@ -143,7 +160,12 @@ def synth_corrections(
         LooklessError: If settings, data, model or folder do not fit.
     """
     keys = keys or Keys()
-    _, asked = read_questions(config.data.resolve())
+    unfit = "judge" if config.judge else "workers" if config.local.workers else None
+    if unfit:
+        raise ConfigError(f"corrections must be made without {unfit}, got some; leave it out")
+    check_folder(out, resume=resume)
+    _, every = read_questions(config.data.resolve())
+    asked = selected(every, config.selection)
     looked = (
         shortest_right(read_answers(answers / SAMPLES, ("always",))["always"]) if answers else {}
     )
@@ -151,11 +173,16 @@ def synth_corrections(
     written = Written()
     written.left_out["no known evidence"] = len(asked) - len(places)
     sources = SourceCache()
-    wholes = {
-        question.id: Box(0, 0, *sources.get(question.image).size, Frame.SOURCE)
-        for question in asked
-        if question.id in places
-    }
+    wholes = {}
+    for question in asked:
+        if question.id in places:
+            try:
+                size = sources.get(question.image).size
+            except ImageError:
+                written.left_out["image cannot be opened"] += 1
+                del places[question.id]
+                continue
+            wholes[question.id] = Box(0, 0, *size, Frame.SOURCE)
     wrong = wrong_looks(places, wholes, config.seed)
     written.left_out["no room for a wrong look"] = len(places) - len(wrong)
     chosen = [question for question in asked if question.id in wrong]
@@ -165,10 +192,14 @@ def synth_corrections(
             "give answers of `lookless synth model`"
         )
     with closing(_opened(config, keys)) as model:
-        settings = {**config.model_dump(mode="json"), "model_identity": model.identity}
-        open_run(out, {**settings, "answers": answers and str(answers.resolve())}, resume=resume)
-        if model.workers is not None:
-            raise ConfigError("corrections must be made without workers, got some; leave them out")
+        settings = {
+            **config.model_dump(mode="json"),
+            "model_identity": model.identity,
+            "questions_hash": questions_hash(chosen),
+            "answers": answers and str(answers.resolve()),
+        }
+        free = FREE | {"model"} if config.is_served else FREE
+        open_run(out, settings, resume=resume, free=free)
         first = first_turn(wrong, model.chat, config.seed)
         begun = replace(model, policy=lambda seed: Begun(model.policy(seed), first))
         grader = benchmark(config.benchmark).grade
@@ -181,9 +212,49 @@ def synth_corrections(
         shown = kept(answered[CORRECTED], model.chat, places)
     written.left_out["not corrected"] = len(chosen) - len(shown)
     _write(out, DEMONSTRATIONS, shown)
-    written.demonstrations, written.costs = len(shown), costs(answered)
+    written.demonstrations, written.costs = len(shown), costs(answered, given=1)
     written.looks["corrected"] = len(shown)
     write_json(out / ACCOUNT, written.account())
+    return written
+
+
+def merge(folders: Sequence[Path], out: Path, *, resume: bool = False) -> Written:
+    """Write the demonstrations of several folders into one; return how many there are.
+
+    An id that was there before gets a number.
+
+    Raises:
+        DataError: If a folder holds none, or a line is wrong.
+        RunError: If `out` exists and may not be continued.
+    """
+    found = [
+        (name, folder / name)
+        for name in (DEMONSTRATIONS, HELD_OUT)
+        for folder in folders
+        if (folder / name).is_file()
+    ]
+    without = [folder for folder in folders if not (folder / DEMONSTRATIONS).is_file()]
+    if without:
+        raise DataError(
+            f"folders must hold {DEMONSTRATIONS}, got {str(without[0])!r} without; leave it out"
+        )
+    shown = [(name, one) for name, file in found for one in read_demonstrations(file)]
+    open_run(out, {"folders": [str(folder.resolve()) for folder in folders]}, resume=resume)
+    written = Written()
+    ids = {one.id for _, one in shown}
+    seen: set[str] = set()
+    by_name: dict[str, list[Demonstration]] = {}
+    for name, one in shown:
+        named, number = one.id, 0
+        while named in seen or (number and named in ids):
+            number += 1
+            named = f"{one.id}-{number}"
+        seen.add(named)
+        by_name.setdefault(name, []).append(one.model_copy(update={"id": named}))
+        written.looks["look" if len(one.turns) > 1 else "none"] += 1
+    for name, rows in by_name.items():
+        _write(out, name, rows)
+        written.demonstrations += len(rows)
     return written
 
 
@@ -195,6 +266,8 @@ class ProbeResult:
     """Rows of a table: each category's need."""
     kept: int
     dropped: dict[str, int]
+    is_balanced: bool
+    """Whether the wanted share was reached."""
     costs: dict[str, float]
 
 
@@ -217,7 +290,10 @@ def probe(
     Raises:
         LooklessError: As `run_eval`.
     """
+    choice = {"share": share, "drop_easy": drop_easy}
+    check_choice(out, choice)
     results = run_eval(out, config, cache, progress, keys, resume=resume)
+    write_json(out / CHOICE, choice)
     answered = read_answers(out / SAMPLES, ("always", "never"))
     found = probed(answered["always"], answered["never"])
     chosen = filtered(found, config.seed, share, drop_easy=drop_easy)
@@ -231,29 +307,79 @@ def probe(
         out / "questions.jsonl", [r for r in known if r.id in kept_ids], file.parent, images
     )
     result = ProbeResult(
-        kinds(found.values()), len(chosen.kept), dict(chosen.dropped), costs(answered)
+        kinds(found.values()),
+        len(chosen.kept),
+        dict(chosen.dropped),
+        chosen.is_balanced,
+        costs(answered),
     )
     write_json(out / PROBE, asdict(result))
     return result
 
 
-def estimate(questions: Sequence[Question], chat: Any, modes: int, samples: int) -> dict[str, int]:
+def estimate(config: EvalConfig) -> dict[str, int]:
     """Return about what answers will cost, before any is asked for.
 
-    Each answer that must look is taken to look once, and a picture of a part to cost as much as
-    that of the whole; half of the answers look.
+    Each answer that must look is taken to look once, at a picture that costs as much as that of the
+    whole image: two requests, of which the second holds both. What the model writes, and requests
+    that have to be repeated, come on top. Images that cannot be opened count for nothing.
+
+    Raises:
+        DataError: If the data are no records.
     """
-    sources = SourceCache()
-    sizes = {q.image: sources.get(q.image).full_view(chat.budget) for q in questions}
-    seen = sum(chat.visual_tokens(sizes[q.image]) for q in questions)
-    words = sum(len(q.text) for q in questions) // 4
-    answers = len(questions) * modes * samples
+    _, every = read_questions(config.data)
+    asked = selected(every, config.selection)
+    chat, sources = chat_of(config), SourceCache()
+    seen: dict[Path, int] = {}
+    for question in asked:
+        if question.image not in seen:
+            try:
+                view = sources.get(question.image).full_view(chat.budget)
+                seen[question.image] = chat.visual_tokens(view)
+            except ImageError:
+                seen[question.image] = 0
+    requests = {"always": 2, "never": 1}
+    pictures = {"always": 3, "never": 1}
+    prompt = CHARACTERS_OF_PROMPT * len(asked) + sum(len(question.text) for question in asked)
+    images = sum(seen[question.image] for question in asked)
     return {
-        "answers": answers,
-        "requests": round(1.5 * answers),
-        "visual_tokens": round(1.5 * seen * modes * samples),
-        "text_tokens": 2 * words * modes * samples,
+        "answers": config.samples * len(config.modes) * len(asked),
+        "requests": config.samples * len(asked) * sum(requests[mode] for mode in config.modes),
+        "visual_tokens": config.samples * images * sum(pictures[mode] for mode in config.modes),
+        "prompt_tokens": config.samples * prompt // 4 * sum(requests[m] for m in config.modes),
     }
+
+
+def chat_of(config: EvalConfig) -> RemoteChat | ChatML:
+    """Return the dialect that a model is asked in, without starting it.
+
+    Raises:
+        CheckpointError: If a checkpoint's folder is none.
+    """
+    if config.is_served and config.server_checkpoint is None:
+        return RemoteChat(Frame(config.frame))
+    if config.model.startswith(SCRIPTED):
+        return RemoteChat()
+    folder = config.server_checkpoint or checkpoint_folder(config.model)
+    return load_parts(folder, config.local.pixels).chat
+
+
+def check_choice(out: Path, choice: Mapping[str, Any]) -> None:
+    """Refuse to make another choice of answers that one was made of already.
+
+    Raises:
+        RunError: If there is another one.
+    """
+    file = out / CHOICE
+    if not file.exists():
+        return
+    made = json.loads(file.read_text())
+    other = [name for name, value in choice.items() if made.get(name) != value]
+    if other and made.keys() == choice.keys():
+        raise RunError(
+            f"a resumed run must keep its {other[0]}, got {choice[other[0]]} and before "
+            f"{made[other[0]]}; use another folder"
+        )
 
 
 def _opened(config: EvalConfig, keys: Keys | None) -> Model:

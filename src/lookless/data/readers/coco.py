@@ -8,6 +8,7 @@ are not counted. `--option images=FOLDER` says where the images are, if not besi
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,27 +32,29 @@ def load(path: Path, reading: Reading) -> Iterator[Found | Broken]:
     """
     whole = read_json(path)
     parts = {name: _rows(whole, name, path) for name in ("images", "annotations")}
-    images = {row.values.get("id"): row for row in parts["images"]}
-    root = Path(reading.options.get("images", str(path.parent)))
+    images = {_key(row, "id"): row for row in parts["images"]}
     asked = [row for row in parts["annotations"] if row.has("question")]
     if asked:
         for row in asked:
-            yield guarded(row.where, partial(_asked, row, images, root, reading))
+            yield guarded(row.where, partial(_asked, row, images, reading))
         return
     if reading.options.get("ask") != "count":
         raise ConfigError(
             "annotations must hold questions, or be counted, got none with a question; "
             "say --option ask=count"
         )
-    names = {row.values.get("id"): row for row in _rows(whole, "categories", path)}
-    grouped: dict[tuple[Any, Any], list[Row]] = defaultdict(list)
+    names = {_key(row, "id"): row for row in _rows(whole, "categories", path)}
+    grouped: dict[tuple[str, str], list[Row]] = defaultdict(list)
     for row in parts["annotations"]:
-        grouped[row.values.get("image_id"), row.values.get("category_id")].append(row)
-    for (image, category), rows in grouped.items():
-        if any(row.values.get("iscrowd") for row in rows):
-            continue
-        where = f"{rows[0].where} (image {image}, category {category})"
-        yield guarded(where, partial(_counted, where, rows, images, names, root, reading))
+        grouped[_key(row, "image_id"), _key(row, "category_id")].append(row)
+    for rows in grouped.values():
+        if not any(row.values.get("iscrowd") for row in rows):
+            yield guarded(rows[0].where, partial(_counted, rows, images, names, reading))
+
+
+def _key(row: Row, name: str) -> str:
+    """Return what tells an id from others, whatever it is."""
+    return repr(row.values.get(name))
 
 
 def _rows(whole: Mapping[str, Any], name: str, path: Path) -> list[Row]:
@@ -67,11 +70,12 @@ def _rows(whole: Mapping[str, Any], name: str, path: Path) -> list[Row]:
     ]
 
 
-def _asked(row: Row, images: Mapping[Any, Row], root: Path, reading: Reading) -> Found:
+def _asked(row: Row, images: Mapping[str, Row], reading: Reading) -> Found:
     frame = reading.frame_or(Frame.SOURCE, row.where)
     return Found(
         where=row.where,
-        image=_image(row, images, root),
+        image=_image(row, images, reading),
+        size=_size(row, images),
         question=row.text("question"),
         answers=row.answers("answer"),
         boxes=tuple(corners(box, frame) for box in row.boxes("bbox")),
@@ -81,22 +85,18 @@ def _asked(row: Row, images: Mapping[Any, Row], root: Path, reading: Reading) ->
 
 
 def _counted(
-    where: str,
-    rows: list[Row],
-    images: Mapping[Any, Row],
-    names: Mapping[Any, Row],
-    root: Path,
-    reading: Reading,
+    rows: list[Row], images: Mapping[str, Row], names: Mapping[str, Row], reading: Reading
 ) -> Found:
     first = rows[0]
-    category = first.values.get("category_id")
+    category = _key(first, "category_id")
     if category not in names:
         raise first.wrong(("category_id",), "that of a category", category)
     name = names[category].text("name")
-    frame = reading.frame_or(Frame.SOURCE, where)
+    frame = reading.frame_or(Frame.SOURCE, first.where)
     return Found(
-        where=where,
-        image=_image(first, images, root),
+        where=first.where,
+        image=_image(first, images, reading),
+        size=_size(first, images),
         question=COUNT.format(name=name),
         answers=(str(len(rows)),),
         boxes=tuple(corners(box, frame) for row in rows for box in row.boxes("bbox")),
@@ -104,11 +104,25 @@ def _counted(
     )
 
 
-def _image(row: Row, images: Mapping[Any, Row], root: Path) -> Path:
-    name = row.values.get("image_id")
+def _image(row: Row, images: Mapping[str, Row], reading: Reading) -> Path:
+    name = _key(row, "image_id")
     if name not in images:
         raise row.wrong(("image_id",), "that of an image", name)
-    return images[name].file("file_name", under=root, is_anywhere=True)
+    return reading.image(replace(images[name], where=row.where), "file_name",
+                         images[name].text("file_name"))  # fmt: skip
 
 
-READER = Reader("coco", "COCO's instances: questions of annotations, or counts of categories", load)
+def _size(row: Row, images: Mapping[str, Row]) -> tuple[int, int] | None:
+    """Return the size that the file states for an image, if it does."""
+    stated = images.get(_key(row, "image_id"))
+    if stated is None or not (stated.has("width") and stated.has("height")):
+        return None
+    return stated.integer("width"), stated.integer("height")
+
+
+READER = Reader(
+    "coco",
+    "COCO's instances: questions of annotations, or counts of categories",
+    load,
+    ("images", "ask"),
+)

@@ -8,7 +8,6 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 from lookless.benchmarks.stored import Embedded, Stored
@@ -16,6 +15,7 @@ from lookless.benchmarks.tables import Row
 from lookless.chat.toolcall import OPEN, ToolCall, extract_boxed, parse_tool_call
 from lookless.data.reader import Found, Reading, Shown, ShownLook, ShownTurn
 from lookless.data.readers.vqa import option_of
+from lookless.data.record import BEYOND
 from lookless.errors import DataError
 from lookless.frames import Box, Frame
 
@@ -74,9 +74,7 @@ class Habits:
     """Given how the next turn begins, whether the look before it was at the wrong place."""
 
 
-def found_in(
-    messages: Sequence[Message], row: Row, reading: Reading, habits: Habits, *, root: Path
-) -> Found:
+def found_in(messages: Sequence[Message], row: Row, reading: Reading, habits: Habits) -> Found:
     """Return the question that a conversation begins with, and how it is answered.
 
     Args:
@@ -84,7 +82,6 @@ def found_in(
         row: Where they come from.
         reading: What the user says of them.
         habits: How looks are written.
-        root: What paths of images are relative to.
 
     Raises:
         DataError: If there is no such question, or the answer to it has a form that is not known.
@@ -101,7 +98,7 @@ def found_in(
         if said.role != "assistant":
             raise row.wrong(("messages",), "turns of both sides in turn", said.role)
         after = rest[place + 2].text if place + 2 < len(rest) else ""
-        look = _look(said, after, len(turns), row, reading, habits)
+        look = _look(said, after, row, reading, habits)
         if look is None:
             turns.append(ShownTurn(said.text))
             break
@@ -113,7 +110,7 @@ def found_in(
     turns[-1] = ShownTurn(last)
     return Found(
         where=row.where,
-        image=stored_image(talk[0].media[0], row, root),
+        image=stored_image(talk[0].media[0], row, reading),
         question=question,
         answers=(option_of(row, answer, options) if options else answer,),
         options=options,
@@ -145,7 +142,7 @@ def asked(text: str) -> tuple[str, tuple[str, ...]]:
     return question.strip(), tuple(match[2].strip() for _, match in found)
 
 
-def stored_image(media: Media, row: Row, root: Path) -> Stored:
+def stored_image(media: Media, row: Row, reading: Reading) -> Stored:
     """Return where an image is.
 
     Raises:
@@ -162,7 +159,7 @@ def stored_image(media: Media, row: Row, root: Path) -> Stored:
         raise row.wrong(("image",), "a file or the image itself, nothing is fetched", value)
     if not isinstance(value, str) or not value:
         raise row.wrong(("image",), "a file or the image itself", value)
-    return row.existing("image", [root / value.removeprefix("file://")])
+    return reading.image(row, "image", value.removeprefix("file://"))
 
 
 def tagged(text: str, images: list[Any]) -> tuple[str | Media, ...]:
@@ -210,7 +207,7 @@ def _words(message: Message) -> str:
 
 
 def _look(
-    said: Message, after: str, seen: int, row: Row, reading: Reading, habits: Habits
+    said: Message, after: str, row: Row, reading: Reading, habits: Habits
 ) -> ShownLook | None:
     """Return the look that a turn ends with."""
     call = said.calls[0] if said.calls else parse_tool_call(said.text)
@@ -225,17 +222,21 @@ def _look(
     if len(boxes) != 1:
         raise row.wrong(("bbox_2d",), "one box", numbers)
     place = call.arguments.get(habits.index, habits.first)
-    if isinstance(place, bool) or not isinstance(place, int | float) or place != int(place):
+    if isinstance(place, float) and place.is_integer():
+        place = int(place)
+    if isinstance(place, bool) or not isinstance(place, int):
         raise row.wrong((habits.index,), "a whole number", place)
     frame = reading.frame_or(habits.frame, row.where)
     box = Box(*boxes[0].coordinates, frame)
     if habits.padding:
         if frame is not Frame.UNIT:
             raise row.wrong(("bbox_2d",), f"shares, as this layout has them, not {frame}", numbers)
+        if not all(-BEYOND <= v <= 1 + BEYOND for v in box.coordinates):
+            raise row.wrong(("bbox_2d",), "shares of the image, 0 to 1", numbers)
         box = box.grown(habits.padding)
         clipped = [min(max(v, 0.0), 1.0) for v in box.coordinates]
         box = Box(clipped[0], clipped[1], clipped[2], clipped[3], frame)
-    return ShownLook(box, int(place) - habits.first, is_mistake=habits.is_mistake(after))
+    return ShownLook(box, place - habits.first, is_mistake=habits.is_mistake(after))
 
 
 def _answered(text: str, row: Row) -> tuple[str, str]:

@@ -6,13 +6,11 @@ without `<image>` and DeepEyes' instructions.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lookless.benchmarks.tables import Files, Row
-from lookless.data.reader import Broken, Found, Reader, Reading, guarded
+from lookless.benchmarks.tables import Row
+from lookless.data.reader import Broken, Found, Reader, Reading, rows_of
 from lookless.data.readers.conversation import Media, asked, stored_image
 from lookless.data.readers.vqa import option_of
 
@@ -22,8 +20,7 @@ _ADVICE = "is it DeepEyes' Parquet file?"
 
 def load(path: Path, reading: Reading) -> Iterator[Found | Broken]:
     """Yield the questions."""
-    for row in Files(path).rows("*.parquet", images=()):
-        yield guarded(row.where, partial(_question, replace(row, advice=_ADVICE), reading))
+    return rows_of(path, reading, _ADVICE, ("*.parquet",), _question)
 
 
 def _question(row: Row, reading: Reading) -> Found:
@@ -33,14 +30,17 @@ def _question(row: Row, reading: Reading) -> Found:
         raise row.wrong(("images",), "one image", f"{len(images)} images")
     more = _struct(row, "extra_info")
     truth = _struct(row, "reward_model").get("ground_truth")
-    answers = tuple(map(str, truth)) if isinstance(truth, list) else (str(truth or ""),)
+    listed = truth if isinstance(truth, list) else [truth]
+    if not listed or not all(isinstance(one, str | int | float) for one in listed):
+        raise row.wrong(("ground_truth",), "a text, or a list of texts", truth)
+    answers = tuple(map(str, listed))
     text = more.get("question") or _asked(row)
     question, options = asked(str(text).replace("<image>", "").partition(_INSTRUCTIONS)[0])
     kind = row.optional("data_source") or ""
     index = more.get("index")
     return Found(
         where=row.where,
-        image=stored_image(Media(images[0]), row, row.folder),
+        image=stored_image(Media(images[0]), row, reading),
         question=question,
         answers=(option_of(row, answers[0], options),) if options else answers,
         options=options,

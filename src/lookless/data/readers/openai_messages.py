@@ -8,12 +8,11 @@ are, if not beside the file.
 
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lookless.benchmarks.tables import Files, Row
-from lookless.data.reader import Broken, Found, Reader, Reading, guarded
+from lookless.benchmarks.tables import Row
+from lookless.data.reader import Broken, Found, Reader, Reading, rows_of
 from lookless.data.readers.conversation import (
     Habits,
     Media,
@@ -38,9 +37,7 @@ _ADVICE = "is it in OpenAI's form?"
 
 def load(path: Path, reading: Reading) -> Iterator[Found | Broken]:
     """Yield the first question of each conversation."""
-    for row in Files(path).rows(images=()):
-        named = replace(row, advice=_ADVICE)
-        yield guarded(row.where, partial(_question, named, reading))
+    return rows_of(path, reading, _ADVICE, ("*.json", "*.jsonl", "*.parquet"), _question)
 
 
 def _question(row: Row, reading: Reading) -> Found:
@@ -50,15 +47,17 @@ def _question(row: Row, reading: Reading) -> Found:
     if not isinstance(talk, list) or not all(isinstance(one, dict) for one in talk):
         raise row.wrong(("messages",), "a list of role and content", talk)
     messages = [_message(turn, images, row) for turn in talk]
-    root = Path(reading.options.get("images", str(row.folder)))
-    return found_in(_joined(messages), row, reading, Habits(), root=root)
+    return found_in(_joined(messages), row, reading, Habits())
 
 
 def _message(turn: dict[str, Any], images: list[Any], row: Row) -> Message:
     role, content = turn.get("role"), turn.get("content")
-    if role not in ROLES:
+    if not isinstance(role, str) or role not in ROLES:
         raise row.wrong(("role",), f"one of {', '.join(ROLES)}", role)
-    calls = tuple(call_of(call, row) for call in turn.get("tool_calls") or ())
+    made = turn.get("tool_calls")
+    if made is not None and not isinstance(made, list):
+        raise row.wrong(("tool_calls",), "a list of calls", made)
+    calls = tuple(call_of(call, row) for call in made or ())
     if content is None or isinstance(content, str):
         return Message(ROLES[role], tagged(content or "", images), calls)
     if not isinstance(content, list):
@@ -92,4 +91,6 @@ def _joined(messages: list[Message]) -> list[Message]:
     return joined
 
 
-READER = Reader("openai", "conversations in OpenAI's messages form, with tool calls", load)
+READER = Reader(
+    "openai", "conversations in OpenAI's messages form, with tool calls", load, ("images",)
+)

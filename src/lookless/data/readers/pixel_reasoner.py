@@ -8,14 +8,12 @@ about videos are left out. Images lie beside the file, or in `--option images=FO
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lookless.benchmarks.tables import Files, Row
+from lookless.benchmarks.tables import Row
 from lookless.chat.toolcall import extract_boxed
-from lookless.data.reader import Broken, Found, Reader, Reading, guarded
+from lookless.data.reader import Broken, Found, Reader, Reading, rows_of
 from lookless.data.readers.conversation import (
     Habits,
     Media,
@@ -42,14 +40,14 @@ _ADVICE = "is it Pixel-Reasoner's release file?"
 
 def load_sft(path: Path, reading: Reading) -> Iterator[Found | Broken]:
     """Yield the question of each trajectory, and how it is answered."""
-    for row in Files(path).rows("release.json", "*.json", "*.jsonl", "*.parquet", images=()):
-        yield guarded(row.where, partial(_trajectory, replace(row, advice=_ADVICE), reading))
+    names = ("release.json", "*.json", "*.jsonl", "*.parquet")
+    return rows_of(path, reading, _ADVICE, names, _trajectory)
 
 
 def load_rl(path: Path, reading: Reading) -> Iterator[Found | Broken]:
     """Yield the questions."""
-    for row in Files(path).rows("release.parquet", "*.parquet", "*.json", "*.jsonl", images=()):
-        yield guarded(row.where, partial(_question, replace(row, advice=_ADVICE), reading))
+    names = ("release.parquet", "*.parquet", "*.json", "*.jsonl")
+    return rows_of(path, reading, _ADVICE, names, _question)
 
 
 def _trajectory(row: Row, reading: Reading) -> Found:
@@ -57,12 +55,12 @@ def _trajectory(row: Row, reading: Reading) -> Found:
     if not isinstance(talk, list) or not all(isinstance(one, dict) for one in talk):
         raise row.wrong(("message_list",), "a list of role and content", talk)
     messages = [_message(turn, row) for turn in talk]
-    return found_in(messages, row, reading, HABITS, root=_root(row, reading))
+    return found_in(messages, row, reading, HABITS)
 
 
 def _message(turn: dict[str, Any], row: Row) -> Message:
     role, content = turn.get("role"), turn.get("content")
-    if role not in _ROLES or not isinstance(content, list | str):
+    if not isinstance(role, str) or role not in _ROLES or not isinstance(content, list | str):
         raise row.wrong(("message_list",), f"of {', '.join(_ROLES)}, with content", role)
     parts: list[str | Media] = []
     for item in [content] if isinstance(content, str) else content:
@@ -88,7 +86,7 @@ def _question(row: Row, reading: Reading) -> Found:
     answers = tuple(extract_boxed(text) or text for text in row.answers("answer", "gt_answer"))
     return Found(
         where=row.where,
-        image=stored_image(Media(images[0]), row, _root(row, reading)),
+        image=stored_image(Media(images[0]), row, reading),
         question=question,
         answers=(option_of(row, answers[0], options),) if options else answers,
         options=options,
@@ -96,9 +94,7 @@ def _question(row: Row, reading: Reading) -> Found:
     )
 
 
-def _root(row: Row, reading: Reading) -> Path:
-    return Path(reading.options.get("images", str(row.folder)))
-
-
-SFT = Reader("pixel-reasoner-sft", "Pixel-Reasoner's published SFT trajectories", load_sft)
-RL = Reader("pixel-reasoner-rl", "Pixel-Reasoner's published RL questions", load_rl)
+SFT = Reader(
+    "pixel-reasoner-sft", "Pixel-Reasoner's published SFT trajectories", load_sft, ("images",)
+)
+RL = Reader("pixel-reasoner-rl", "Pixel-Reasoner's published RL questions", load_rl, ("images",))

@@ -8,13 +8,12 @@ images are, if not beside the file.
 
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lookless.benchmarks.tables import Files, Row
+from lookless.benchmarks.tables import Row
 from lookless.chat.toolcall import OPEN
-from lookless.data.reader import Broken, Found, Reader, Reading, guarded
+from lookless.data.reader import Broken, Found, Reader, Reading, rows_of
 from lookless.data.readers.conversation import (
     Habits,
     Media,
@@ -39,9 +38,7 @@ _ADVICE = "is it in ShareGPT's form?"
 
 def load(path: Path, reading: Reading) -> Iterator[Found | Broken]:
     """Yield the first question of each conversation."""
-    for row in Files(path).rows(images=()):
-        named = replace(row, advice=_ADVICE)
-        yield guarded(row.where, partial(_question, named, reading))
+    return rows_of(path, reading, _ADVICE, ("*.json", "*.jsonl", "*.parquet"), _question)
 
 
 def _question(row: Row, reading: Reading) -> Found:
@@ -57,13 +54,12 @@ def _question(row: Row, reading: Reading) -> Found:
         messages[first] = replace(
             messages[first], parts=(Media(images.pop()), *messages[first].parts)
         )
-    root = Path(reading.options.get("images", str(row.folder)))
-    return found_in(messages, row, reading, Habits(), root=root)
+    return found_in(messages, row, reading, Habits())
 
 
 def _message(turn: dict[str, Any], images: list[Any], row: Row) -> Message:
     role, text = turn.get("from"), turn.get("value")
-    if role not in ROLES or not isinstance(text, str):
+    if not isinstance(role, str) or role not in ROLES or not isinstance(text, str):
         raise row.wrong(("conversations",), f"from {', '.join(ROLES)}, with a text", role)
     if role == "function_call" and OPEN not in text:
         thought, end, call = text.rpartition("</think>")
@@ -75,4 +71,5 @@ READER = Reader(
     "sharegpt",
     "conversations of ShareGPT, LLaMA-Factory and LLaVA, with or without calls",
     load,
+    ("images",),
 )

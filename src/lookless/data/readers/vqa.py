@@ -4,7 +4,8 @@ Fields, of which the first that a row has is read: `image`, `image_path`, `file_
 `question`, `text`, `query` or `problem`; `answer`, `answers`, `ground_truth` or `label`; `options`,
 `choices` or columns A, B, C, ...; `boxes`, `bbox` or `bboxes`; `category`, `type`, `question_type`
 or `family`; `id`, `question_id` or `qid`. With options the answer is the letter or the text of one.
-Numbers of boxes are left, top, right, bottom, in whatever `--frame` says.
+Numbers of boxes are left, top, right, bottom, in whatever `--frame` says. Files lie below the
+table's folder, or below `--option images=FOLDER`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,8 +14,9 @@ from functools import partial
 from pathlib import Path
 
 from lookless.benchmarks.own import beside_images, is_name, only_table
-from lookless.benchmarks.tables import Files, Row, read_json
-from lookless.data.reader import Broken, Found, Reader, Reading, guarded
+from lookless.benchmarks.stored import Stored
+from lookless.benchmarks.tables import Row, read_json
+from lookless.data.reader import Broken, Found, Reader, Reading, guarded, rows_of
 from lookless.data.record import MOST_OPTIONS
 from lookless.frames import Box, Frame
 from lookless.grading.exact import exact_match
@@ -33,18 +35,19 @@ def load(path: Path, reading: Reading) -> Iterator[Found | Broken]:
     """Yield the questions of a table, or those beside images."""
     beside = beside_images(path) if path.is_dir() else []
     for image in beside:
-        file = image.with_suffix(".json")
-        row = Row(read_json(file), f"{file.name!r}", file.parent, advice=_ADVICE)
-        yield guarded(row.where, partial(question, row, image, reading))
-    if beside:
-        return
-    table = only_table(path) if path.is_dir() else path
-    for row in Files(table).rows():
-        named = replace(row, advice=_ADVICE)
-        yield guarded(row.where, partial(question, named, None, reading))
+        yield guarded(f"{image.name!r}", partial(_beside, image, reading))
+    if not beside:
+        table = only_table(path) if path.is_dir() else path
+        yield from rows_of(table, reading, _ADVICE, (), question)
 
 
-def question(row: Row, image: Path | None, reading: Reading) -> Found:
+def _beside(image: Path, reading: Reading) -> Found:
+    file = image.with_suffix(".json")
+    row = Row(read_json(file), f"{image.name!r}", file.parent, advice=_ADVICE)
+    return question(row, reading, image)
+
+
+def question(row: Row, reading: Reading, image: Path | None = None) -> Found:
     """Return what a row asks; `image` is the one that it lies beside.
 
     Raises:
@@ -55,13 +58,9 @@ def question(row: Row, image: Path | None, reading: Reading) -> Found:
     answers = row.answers(*ANSWER)
     if options and len(answers) > 1:
         raise row.wrong(ANSWER, "one option", list(answers))
-    if image is None:
-        value = next((row.values[name] for name in IMAGE if row.has(name)), None)
-        is_file = isinstance(value, str) and is_name(value)
-        stored = row.file(*IMAGE, is_anywhere=True) if is_file else row.image(*IMAGE)
     return Found(
         where=row.where,
-        image=image or stored,
+        image=image or image_of(row, reading),
         question=row.text(*QUESTION),
         answers=(option_of(row, answers[0], options),) if options else answers,
         options=options,
@@ -69,6 +68,20 @@ def question(row: Row, image: Path | None, reading: Reading) -> Found:
         category=row.optional(*CATEGORY) or "",
         id=row.optional(*ID),
     )
+
+
+def image_of(row: Row, reading: Reading) -> Stored:
+    """Return where a row's image is: a file below the table's folder, or in the row.
+
+    Raises:
+        DataError: If it is nowhere.
+    """
+    value = next((row.values[name] for name in IMAGE if row.has(name)), None)
+    if isinstance(value, dict) and not value.get("bytes"):
+        value = value.get("path")
+    if isinstance(value, str) and is_name(value):
+        return reading.image(row, "image", value)
+    return row.image(*IMAGE)
 
 
 def options_of(row: Row) -> tuple[str, ...]:
@@ -147,4 +160,5 @@ READER = Reader(
     "vqa",
     "questions in a table or beside images: image, question, answer, options, boxes",
     load,
+    ("images",),
 )

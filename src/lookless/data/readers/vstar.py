@@ -38,6 +38,8 @@ def _question(image: Path, category: str, reading: Reading) -> Found:
     file = image.with_suffix(".json")
     row = Row(read_json(file), f"{image.name!r}", file.parent, advice="is it in V*'s form?")
     options = row.texts("options")
+    if not options:
+        raise row.wrong(("options",), "two or more", [])
     boxes = row.boxes("bbox") if row.has("bbox") and row.values["bbox"] != [] else ()
     frame = reading.frame_or(Frame.SOURCE, row.where)
     return Found(

@@ -49,8 +49,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
 """Settings that differ from the run's; `same` trains once more, at the present revision. `literal`
 is the paper's form as we read it: strict need, unscaled alignment, no credit of the decision beyond
 the rollout's advantage. Another reward starts from the demo's settings for its comparison.
-`sequential` makes necessity rollouts as they are needed, up to 4 + 4; the fixed ones spend as much
-without looking at results."""
+`sequential` makes necessity rollouts as they are needed, up to 4 + 4; the fixed ones make 11 of
+each query, about as many, whatever comes of them."""
 DEMO = "demo"
 PER_QUERY = "rollout/per_query"
 NAMES = {Mode.ADAPTIVE: "rgrl", Mode.FORCED: "always", Mode.PROHIBITED: "never"}

@@ -12,8 +12,8 @@ from lookless.picture import Picture
 from lookless.policies.policy import Observation, Prompt, Sampled
 from lookless.vlm import VLM
 
-Said = list[tuple[list[int], list[float]]]
-"""New tokens of each row and their log-probabilities."""
+Said = list[list[int]]
+"""New tokens of each row. Log-probabilities are nobody's concern here: making them costs time."""
 
 
 class ScratchPolicy(ABC):
@@ -59,11 +59,11 @@ class ScratchSession:
         images = vlm.processor(pixels, do_resize=False, return_tensors="pt")
         turns = {}
         said = self.policy.say([self.ids[row] for row in appended], images, max_tokens)
-        for row, (new, logprobs) in zip(appended, said, strict=True):
+        for row, new in zip(appended, said, strict=True):
             is_ended = end in new
             kept = new[: new.index(end) + 1] if is_ended else new
             self.ids[row] += kept
-            turns[row] = Sampled(tuple(kept), tuple(logprobs[: len(kept)]), is_ended)
+            turns[row] = Sampled(tuple(kept), (0.0,) * len(kept), is_ended)
         return turns
 
 
@@ -96,10 +96,5 @@ class GeneratePolicy(ScratchPolicy):
             suppress_tokens=sorted(chat.banned_ids),
             eos_token_id=chat.end_id,
             pad_token_id=chat.end_id,
-            output_logits=True,
-            return_dict_in_generate=True,
         )
-        new_BT = made.sequences[:, longest:]
-        logprobs_BTV = torch.stack(made.logits, dim=1).log_softmax(-1)
-        logprobs_BT = logprobs_BTV.gather(-1, new_BT[..., None])[..., 0]
-        return list(zip(new_BT.tolist(), logprobs_BT.tolist(), strict=True))
+        return list(made[:, longest:].tolist())

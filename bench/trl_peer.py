@@ -84,11 +84,11 @@ class TrlPolicy(ScratchPolicy):
         torch.manual_seed(seed)
 
     def say(self, ids: list[list[int]], images: Mapping[str, Tensor], max_tokens: int) -> Said:
-        """Return the turn that follows each row; no log-probabilities, which TRL recomputes."""
+        """Return the turn that follows each row, up to its end token."""
         pad = self.chat.image_pad_id
         fields = {**images, "mm_token_type_ids": [[int(t == pad) for t in row] for row in ids]}
         new, _ = self.trainer._generate_single_turn(ids, None, fields, 1)
-        return [(row, [0.0] * len(row)) for row in new]
+        return list(new)
 
 
 class TrlUpdate:
@@ -106,7 +106,7 @@ class TrlUpdate:
         Raises:
             ConfigError: If TRL is missing.
         """
-        self.vlm, self.batch, self.rows, self.forward = vlm, batch, rows, vlm.model.forward
+        self.vlm, self.batch, self.rows = vlm, batch, rows
         self.trainer = grpo_trainer(
             vlm,
             len(batch.rollouts),

@@ -173,7 +173,12 @@ def update(vlm: VLM, batch: Batch, config: EngineConfig) -> Callable[[], None]:
         )
         return found
 
-    return lambda: engine.backward(batch.rollouts, batch.sources, batch.spare, loss)
+    def run() -> None:
+        if engine.replay.cache is not None:
+            engine.replay.cache = FeatureCache(vlm)  # every update meets its pictures first
+        engine.backward(batch.rollouts, batch.sources, batch.spare, loss)
+
+    return run
 
 
 @contextmanager
@@ -292,6 +297,7 @@ def measure(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     return {
         "model": describe(vlm),
         "batch": batch,
+        "visual_tokens": vlm.chat.visual_tokens(batch.rollouts[0].views[0]),
         "packed_tokens": tokens,
         "seconds": seconds,
         "peaks": peaks,
@@ -314,7 +320,7 @@ def summary(found: dict[str, Any], args: argparse.Namespace) -> dict[str, Any]:
     }
     return {
         "prefix_tokens": batch.prefix_tokens,
-        "visual_tokens": batch.rollouts[1].visual_tokens,
+        "visual_tokens": found["visual_tokens"],
         "tail_tokens": len(batch.rollouts[0].token_ids) - batch.prefix_tokens,
         "rollouts": len(batch.rollouts),
         "seconds_ours": middle["ours"],
@@ -374,7 +380,7 @@ def main() -> None:
     parser.add_argument("--vision-hidden", type=int, default=128)
     parser.add_argument("--vision-layers", type=int, default=2)
     parser.add_argument("--train-vision", action=argparse.BooleanOptionalAction, default=True)
-    parser.add_argument("--checkpointing", action="store_true", help="not of TRL")
+    parser.add_argument("--checkpointing", action="store_true", help="of all ways, TRL's too")
     parser.add_argument("--batch-tokens", type=int, default=16_384)
     parser.add_argument("--trl", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--trl-rows", type=int, default=4, help="rollouts at once of TRL")

@@ -87,7 +87,7 @@ def open_image(
     """
     with _opened(source, limits) as (image, turn):
         if shrink > 1:
-            image.draft(None, (image.width // shrink, image.height // shrink))
+            image.draft(None, (max(image.width // shrink, 1), max(image.height // shrink, 1)))
         image.load()
         rgb = _to_rgb(image)
         if turn is not None:

@@ -208,6 +208,18 @@ class NecessityPool:
         look, no_look = self._grades.get(question_id, ([], []))
         return list(look), list(no_look)
 
+    def with_more(
+        self, question_id: str, look: Grades, no_look: Grades, estimator: Estimator
+    ) -> Necessity:
+        """Return the estimator's verdict as if grades were added, which they are not.
+
+        Raises:
+            ValueError: If a grade is outside 0..1.
+        """
+        old_look, old_no_look = self._grades.get(question_id, ([], []))
+        looked, unlooked = old_look + _decided(look), old_no_look + _decided(no_look)
+        return estimator(self._newest(looked), self._newest(unlooked))
+
     def estimate(self, question_id: str, estimator: Estimator) -> Necessity:
         """Return the estimator's verdict on all pooled grades; an unseen question has none."""
         return estimator(*self.grades(question_id))

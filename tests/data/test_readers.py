@@ -211,10 +211,11 @@ def test_pixel_reasoners_trajectories(tmp_path: Path) -> None:
     picture(tmp_path / "in/images/2-0.jpg")
     look = call([0.5, 0.4, 0.6, 0.6], "crop_image_normalized", target_image=1)
     again = call([0.25, 0.5, 0.5, 0.75], "crop_image_normalized", target_image=2)
+    other = call([0.1, 0.1, 0.2, 0.3], "crop_image_normalized", target_image=1)
     rows = [
         trajectory(f"I zoom in.\n{look}", f"Closer.{again}", "It is **0**.\n\\boxed{A}"),
         {**trajectory(look, f"The cropped part doesn't contain the target object, I will zoom in "
-                      f"again.{look}", "\\boxed{A}"), "qid": "3"},
+                      f"again.{other}", "\\boxed{A}"), "qid": "3"},
         {**trajectory("Plain.\n\\boxed{A}"), "qid": "4"},
         {**trajectory("I do not know."), "qid": "5"},
         {"qid": "6", "message_list": [

@@ -5,8 +5,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
+from transformers import Qwen2_5_VLTextConfig
 from transformers.cache_utils import DynamicLayer
 
+from lookless.errors import ConfigError
 from lookless.policies.hf import HfPolicy
 from lookless.policies.policy import Prompt
 from lookless.policies.rows import ROOM, RoomyLayer, Rows, joined, new_cache
@@ -50,6 +52,14 @@ def test_appending_a_token_moves_nothing() -> None:
         assert layer.keys.data_ptr() == place
 
 
+def test_layers_with_a_window_are_refused() -> None:
+    config = Qwen2_5_VLTextConfig(
+        num_hidden_layers=2, use_sliding_window=True, sliding_window=8, max_window_layers=1
+    )
+    with pytest.raises(ConfigError, match="use engine vllm"):
+        new_cache(config)
+
+
 def rows_of(vlm: VLM, names: list[int], masks: list[list[int]]) -> Rows:
     cache = new_cache(vlm.model.config.get_text_config())
     layers: list[Any] = cache.layers
@@ -70,11 +80,12 @@ def test_parted_and_joined_rows_keep_their_tokens(vlm: VLM) -> None:
     part = one.part([2, 0])
     assert (part.names, part.ends) == ([9, 4], [2, 3])
     assert part.mask_BS.tolist() == [[0, 1, 1], [1, 1, 1]]  # the hole of both is gone
+    held = {9: real(one, 9), 4: real(one, 4), 5: real(other, 5)}
     whole = joined([part, other])
     assert (whole.names, whole.ends) == ([9, 4, 5], [2, 3, 6])
     assert whole.mask_BS.shape == (3, 6)
-    for name, held in ((9, one), (4, one), (5, other)):
-        for ours, theirs in zip(real(whole, name), real(held, name), strict=True):
+    for name, before in held.items():
+        for ours, theirs in zip(real(whole, name), before, strict=True):
             assert torch.equal(ours, theirs)
     assert all(layer.keys.isfinite().all() for layer in whole.layers)
 

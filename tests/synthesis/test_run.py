@@ -190,7 +190,7 @@ def test_easy_questions_can_be_dropped(tmp_path: Path) -> None:
     data = questions(tmp_path)
     with serving() as server:
         server.play = play
-        asked = config(data, server.url, samples=2)
+        asked = config(data, server.url, samples=4)
         found = probe(tmp_path / "out", asked, tmp_path / "cache", silent, drop_easy=True)
         half = probe(tmp_path / "half", asked, tmp_path / "cache", silent, share=0.5)
     assert (found.kept, found.dropped, found.is_balanced) == (4, {"always right": 8}, True)

@@ -1,5 +1,5 @@
 from collections.abc import Iterator
-from itertools import chain, pairwise, product, takewhile
+from itertools import chain, groupby, pairwise, product, takewhile
 from typing import Any
 
 import numpy as np
@@ -59,6 +59,58 @@ def test_a_row_is_a_path_and_spans_hold_all_that_follows(rows: list[list[int]]) 
         behind = [k for k, nodes in enumerate(paths) if place in nodes]
         assert behind == list(range(place, place + len(behind)))
         assert span.last == spans[behind[-1]].end
+
+
+PICTURES = [image(n) for n in (1, 5, GRAIN, GRAIN + 3, 2 * GRAIN + 1)]
+pieces = st.sampled_from([*PICTURES, *(text for text in ENDS if text)])
+"""Pictures, some of which begin or end inside of a grain, and texts."""
+
+
+@st.composite
+def rows_with_pictures(draw: st.DrawFn) -> list[Segment]:
+    """Return rows of texts and pictures; two pictures never touch, as in prompts they do not."""
+    rows = []
+    starts: list[list[Any]] = [[]]
+    for _ in range(draw(st.integers(1, 6))):
+        parts = [*draw(st.sampled_from(starts)), *draw(st.lists(pieces, min_size=1, max_size=4))]
+        starts.append(parts)
+        ids: list[int] = []
+        seen: list[ImageFeatures] = []
+        for part in parts:
+            if isinstance(part, ImageFeatures):
+                ids += [7] * (bool(ids) and ids[-1] == IMAGE) + [IMAGE] * len(part.tokens_ND)
+                seen.append(part)
+            else:
+                ids += part
+        rows.append(Segment(ids, seen))
+    return rows
+
+
+@settings(deadline=None)
+@given(rows_with_pictures(), st.integers(1, 200))
+def test_pictures_are_where_their_tokens_are_and_never_cut(
+    rows: list[Segment], max_tokens: int
+) -> None:
+    forest = grow(rows, IMAGE)
+    ids, pictures = packed_ids(forest), [p for node in forest.nodes for p in node.segment.images]
+    assert ids.count(IMAGE) == sum(len(p.tokens_ND) for p in pictures)
+    for node in forest.nodes:
+        runs = [len([*run]) for is_image, run in groupby(node.segment.token_ids, IMAGE.__eq__)
+                if is_image]  # fmt: skip
+        assert runs == [len(p.tokens_ND) for p in node.segment.images]
+    by_token = dict(
+        zip([k for k, token in enumerate(ids) if token == IMAGE],
+            [p for p in pictures for _ in range(len(p.tokens_ND))], strict=True)
+    )  # fmt: skip
+    for row, places in zip(rows, forest.columns, strict=True):
+        assert [ids[k] for k in places] == list(row.token_ids)
+        own = [by_token[k] for k in places if ids[k] == IMAGE]
+        expected = [p for p in row.images for _ in range(len(p.tokens_ND))]
+        assert all(a is b for a, b in zip(own, expected, strict=True))
+    keys = keys_of([(row.token_ids, [id(p) for p in row.images]) for row in rows], IMAGE)
+    for batch in packed_batches(keys, max_tokens):
+        alone = [rows[k] for k in batch]
+        assert len(grow(alone, IMAGE)) <= max_tokens or len(batch) == 1
 
 
 def test_what_rows_begin_alike_with_is_packed_once_but_not_a_few_tokens() -> None:

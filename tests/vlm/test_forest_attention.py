@@ -2,7 +2,7 @@ from collections.abc import Sequence
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.attention.flex_attention import flex_attention
@@ -69,6 +69,7 @@ def test_tokens_see_what_is_before_them_on_their_row(shape: list[tuple[int, int,
     assert torch.equal(seen, expected)
 
 
+@settings(deadline=None)
 @given(forests, st.sampled_from([(4, 4), (4, 2), (3, 1)]))
 def test_attention_and_gradients_are_those_of_a_mask(
     shape: list[tuple[int, int, int]], heads: tuple[int, int]

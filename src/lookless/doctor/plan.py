@@ -45,6 +45,8 @@ UNKNOWN = 10**9
 TEXT = 256
 """Tokens of a prompt besides its image, about."""
 VLLM_REST = 2 * GIB
+COPIES = 2.25
+"""Times that keys and values are held while rows step aside: as they were, and with room."""
 """What vLLM takes besides weights, keys and values: activations, CUDA graphs."""
 
 
@@ -371,7 +373,8 @@ def _rollouts(sizes: Sizes, recipe: Recipe, load: Load, machine: Machine) -> lis
         return [*parts, Part("vLLM", takes, TRAINING, "lower rollouts.vllm.memory")]
     fewer = 'lower rl.queries, or set rollouts.engine to "vllm"'
     prompts = load.rows * min(load.longest, load.view + TEXT)
-    cached = load.rows * load.longest * sizes.kept
+    # Rows that step aside are copied, with room to grow, before the others are let go.
+    cached = COPIES * load.rows * load.longest * sizes.kept
     passing = prompts * _passing(sizes.hidden, sizes.outputs)
     parts += [
         Part("keys and values", width * cached, ("rollouts",), fewer),

@@ -36,7 +36,12 @@ class HfPolicy:
     seed: int | str = 0
 
     def __post_init__(self) -> None:
-        """Start without features of any image."""
+        """Start without features of any image.
+
+        Raises:
+            ConfigError: If not every layer attends to all that is before it.
+        """
+        new_cache(self.vlm.model.config.get_text_config())
         self.features = FeatureCache(self.vlm)
 
     def seeded(self, seed: int | str) -> "HfPolicy":

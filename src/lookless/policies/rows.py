@@ -15,6 +15,8 @@ from torch import Tensor
 from transformers import Cache, DynamicCache, PreTrainedConfig
 from transformers.cache_utils import DynamicLayer
 
+from lookless.errors import ConfigError
+
 ROOM = 64
 """Tokens that a layer has room for beyond those it holds whenever it moves."""
 
@@ -26,12 +28,21 @@ class RoomyLayer(DynamicLayer):
         super().__init__()  # type: ignore[no-untyped-call]
         self._room: tuple[Tensor, Tensor] | None = None
 
+    def reset(self) -> None:
+        """Hold nothing."""
+        self._room = self.keys = self.values = None
+        self.is_initialized = False
+
     def update(
         self, key_states: Tensor, value_states: Tensor, *args: object, **kwargs: object
     ) -> tuple[Tensor, Tensor]:
         """Append keys and values (B, K, T, C); return all of them."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
+        if self._room is not None and (
+            self.keys is None or self.keys.data_ptr() != self._room[0].data_ptr()
+        ):
+            self._room = None  # somebody has put other keys in their place
         past = self.get_seq_length()
         total = past + key_states.shape[-2]
         if self._room is None or self._room[0].shape[-2] < total:
@@ -47,16 +58,28 @@ class RoomyLayer(DynamicLayer):
         self.keys, self.values = keys[:, :, :total], values[:, :, :total]
         return self.keys, self.values
 
-    def batch_select_indices(self, indices: Tensor) -> None:
-        """Keep these rows, in this order."""
-        super().batch_select_indices(indices)
-        self._room = None
-
 
 def new_cache(config: PreTrainedConfig) -> DynamicCache:
-    """Return an empty cache for a text tower of this configuration."""
-    cache = DynamicCache(config=config)
-    cache.layers = [RoomyLayer() if type(one) is DynamicLayer else one for one in cache.layers]
+    """Return an empty cache for a text tower of this configuration.
+
+    Raises:
+        ConfigError: If a layer does not attend to all that is before it: with rows that got their
+            tokens at different times its window would be another one.
+    """
+    kept = DynamicCache(config=config).layers
+    other = [type(layer).__name__ for layer in kept if type(layer) is not DynamicLayer]
+    if other:
+        raise ConfigError(
+            "layers must attend to all that is before them for rollouts by transformers, got "
+            f"{other[0]}; use engine vllm"
+        )
+    return cache_of([RoomyLayer() for _ in kept])
+
+
+def cache_of(layers: Sequence[RoomyLayer]) -> DynamicCache:
+    """Return a cache of layers."""
+    cache = DynamicCache()
+    cache.layers = list(layers)
     return cache
 
 
@@ -83,15 +106,14 @@ class Rows:
         mask_BS = self.mask_BS[index]
         # What is a hole to all of them is left out.
         used_S = mask_BS.any(0).nonzero()[:, 0]
+        # One layer after the other, so that no more than one is there a third time.
+        layers = (
+            _filled(*(kv[index][:, :, used_S] for kv in (layer.keys, layer.values)))
+            for layer in self.layers
+        )
         return Rows(
             [self.names[place] for place in places],
-            _filled(
-                self.cache,
-                [
-                    tuple(kv[index][:, :, used_S] for kv in (layer.keys, layer.values))
-                    for layer in self.layers
-                ],
-            ),
+            cache_of(list(layers)),
             mask_BS[:, used_S],
             [self.ends[place] for place in places],
         )
@@ -102,19 +124,16 @@ def joined(parts: Sequence[Rows]) -> Rows:
     if len(parts) == 1:
         return parts[0]
     longest = max(part.mask_BS.shape[1] for part in parts)
-    layers = zip(*(part.layers for part in parts), strict=True)
+    layers = []
+    for several in zip(*(part.layers for part in parts), strict=True):
+        keys = torch.cat([_led(one.keys, longest) for one in several])
+        values = torch.cat([_led(one.values, longest) for one in several])
+        layers.append(_filled(keys, values))
+        for one in several:  # its memory is free for the next one
+            one.reset()
     return Rows(
         [name for part in parts for name in part.names],
-        _filled(
-            parts[0].cache,
-            [
-                (
-                    torch.cat([_led(one.keys, longest) for one in layer]),
-                    torch.cat([_led(one.values, longest) for one in layer]),
-                )
-                for layer in layers
-            ],
-        ),
+        cache_of(layers),
         torch.cat([_led(part.mask_BS[..., None], longest)[..., 0] for part in parts]),
         [end for part in parts for end in part.ends],
     )
@@ -125,10 +144,8 @@ def _led(values: Tensor, length: int) -> Tensor:
     return torch.nn.functional.pad(values, (0, 0, length - values.shape[-2], 0))
 
 
-def _filled(like: Cache, layers: Sequence[tuple[Tensor, ...]]) -> Cache:
-    """Return a cache of the same kind that holds these keys and values."""
-    cache = DynamicCache()
-    cache.layers = [type(layer)() for layer in like.layers]
-    for layer, pair in zip(cache.layers, layers, strict=True):
-        layer.update(*pair)  # type: ignore[union-attr]
-    return cache
+def _filled(keys: Tensor, values: Tensor) -> RoomyLayer:
+    """Return a layer that holds these keys and values."""
+    layer = RoomyLayer()
+    layer.update(keys, values)
+    return layer

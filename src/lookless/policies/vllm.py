@@ -289,6 +289,8 @@ def _engine(folder: Path, chat: ChatML, settings: VllmSettings) -> "LLM":
     if not torch.cuda.is_available():
         # A prompt computed in chunks makes vLLM rewind its seed, which it cannot on a CPU.
         asked["enable_chunked_prefill"] = False
+        # The prefix cache holds whole blocks: of the usual 128 a short prompt fills none.
+        asked["block_size"] = 32
         asked["max_num_batched_tokens"] = 2 * settings.max_context
     asked |= settings.settings
     try:

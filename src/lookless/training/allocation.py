@@ -33,6 +33,7 @@ def roll_out(
     """
     done: list[list[tuple[Rollout, float | None]]] = [[] for _ in batch]
     wave = [(k, mode) for k in range(len(batch)) for mode in config.first_modes]
+    groups: list[Group] = []
     number = 0
     while wave:
         requests = [(batch[k], mode) for k, mode in wave]
@@ -52,9 +53,7 @@ def roll_out(
 
 def is_decided(group: Group, pool: NecessityPool) -> bool:
     """Return whether what is known of a query says that it needs a look, or that it does not."""
-    known = pool.grades(group.question.id)
-    looked, unlooked = necessity_grades(group)
-    return posterior([*known[0], *looked], [*known[1], *unlooked]).need is not None
+    return pool.with_more(group.question.id, *necessity_grades(group), posterior).need is not None
 
 
 def next_pair(group: Group, config: RlConfig) -> list[Mode]:

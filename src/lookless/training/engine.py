@@ -100,11 +100,8 @@ class Engine:
             vlm.model.gradient_checkpointing_enable({"use_reentrant": False})
         cache = None if config.train_vision else FeatureCache(vlm)
         self.replay = Replay(vlm, cache, share_prefixes=config.share_prefixes)
-        if config.share_prefixes and not vlm.packs and self.ranks.is_first:
-            LOG.warning(
-                "prefixes are not shared: not every layer of %s attends to all that is before it",
-                type(vlm.model).__name__,
-            )
+        if config.share_prefixes and vlm.why_not_packed and self.ranks.is_first:
+            LOG.warning("prefixes are not shared: %s", vlm.why_not_packed)
         if self.is_sharded:
             self.ranks.form_group()
             _shard(self.replay, vlm, config)

@@ -19,7 +19,8 @@ from lookless.vlm import VLM, FeatureCache, ImageFeatures, Segment
 from lookless.vlm.forest import Keys, grow, keys_of
 
 MAX_LOGITS = 2**26
-"""Logits in memory at once, 256 MiB; more are computed chunk by chunk, and again for gradients."""
+"""Logits that are computed at once, 256 MiB and a few copies; more come chunk by chunk, and again
+for gradients."""
 
 
 class Replayed(NamedTuple):

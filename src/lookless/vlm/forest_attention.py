@@ -1,6 +1,6 @@
 """Attention over rows packed into one by `forest`: each token sees its own row and nothing else.
 
-No work goes into pairs of tokens that do not see each other. On a CPU every span attends to itself,
+No work goes into pairs of tokens of different branches. On a CPU every span attends to itself,
 and all that follows a span attends to it as a whole; the softmaxes of these parts are put together
 by their log-sum-exps, and gradients by PyTorch's flash kernel are exact, given those of the whole.
 On a GPU flex attention does it in one kernel that skips blocks without a pair.
@@ -43,7 +43,7 @@ class Layout:
 
     @property
     def block_mask(self) -> Any:
-        """Return the mask of flex attention."""
+        """Return the mask of flex attention; while it is made, it takes a few bytes a pair."""
         if self._block_mask is None:
             length = len(self.last_L)
             self._block_mask = create_block_mask(
@@ -52,7 +52,7 @@ class Layout:
                 None,
                 length,
                 length,
-                device=self.device.type,
+                device=self.device,  # type: ignore[arg-type]
             )
         return self._block_mask
 
@@ -124,12 +124,13 @@ class _Spans(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         q_KGLC, k_KLC, v_KLC, out_KGLC, lse_KGL = ctx.saved_tensors
+        grad_KGLC = grads[0].contiguous()  # the kernel goes by the strides of rows alone
         dq_KGLC = torch.empty_like(out_KGLC)
         dk_KLC, dv_KLC = torch.empty_like(k_KLC), torch.empty_like(v_KLC)
         for queries, keys, is_causal in _parts(ctx.spans):
             dq_KGTC, dk_KGSC, dv_KGSC = (
                 torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward(
-                    grads[0][:, :, queries],
+                    grad_KGLC[:, :, queries],
                     q_KGLC[:, :, queries],
                     _grouped(k_KLC[:, keys], q_KGLC),
                     _grouped(v_KLC[:, keys], q_KGLC),

@@ -71,14 +71,19 @@ class VLM(ABC):
 
     @property
     def packs(self) -> bool:
-        """Return whether rows can be packed: where every layer attends to all that is before."""
+        """Return whether rows can be packed."""
+        return self.why_not_packed is None
+
+    @property
+    def why_not_packed(self) -> str | None:
+        """Return what keeps rows from being packed, None if nothing does."""
         config = self._text_config
         kinds = getattr(config, "layer_types", None) or ["full_attention"]
-        return (
-            config._attn_implementation in ("sdpa", forest_attention.NAME)
-            and set(kinds) == {"full_attention"}
-            and not config.attention_dropout
-        )
+        if set(kinds) != {"full_attention"}:
+            return "not every layer attends to all that is before it"
+        if config._attn_implementation not in ("sdpa", forest_attention.NAME):
+            return f"attention is {config._attn_implementation}, not sdpa"
+        return "attention has dropout" if config.attention_dropout else None
 
     def save(self, folder: Path) -> None:
         """Write an ordinary Hugging Face folder."""

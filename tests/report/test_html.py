@@ -34,7 +34,8 @@ def test_a_folder_that_is_no_run_is_refused_in_one_line(tmp_path: Path, config: 
     if config is not None:
         folder.mkdir()
         write_json(folder / "config.json", config)
-    with pytest.raises(RunError, match=r"^run must be a folder .*demo.* or .*eval.*the path$"):
+    said = r"^run must be a folder .*demo.*eval.* or .*convert.*the path$"
+    with pytest.raises(RunError, match=said):
         write_report(folder)
     assert not (folder / "report.html").exists()
 

@@ -388,7 +388,7 @@ def _delimited(table: Path, skip: Sequence[str]) -> Iterator[Values]:
                 yield DataError(
                     f"{where} must have as many fields as columns, got another number; mend it"
                 )
-            elif not _is_utf8("".join(row.values())):
+            elif not _is_utf8("".join([*row, *row.values()])):
                 yield DataError(f"{where} must be UTF-8, got other bytes; save it as UTF-8")
             else:
                 yield {name: value for name, value in row.items() if name not in skip}

@@ -118,7 +118,7 @@ def stable_id(sha256: str, question: str, options: tuple[str, ...]) -> str:
 
     Example:
         >>> stable_id("0" * 64, "Which letter?", ())
-        'b7f4f50f3e5b0a24'
+        'd03945e9c930f227'
     """
     content = repr((sha256, question, options)).encode()
     return hashlib.blake2b(content, digest_size=8).hexdigest()

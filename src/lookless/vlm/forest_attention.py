@@ -52,7 +52,7 @@ class Layout:
                 None,
                 length,
                 length,
-                device=self.device,  # type: ignore[arg-type]
+                device=self.device,
             )
         return self._block_mask
 

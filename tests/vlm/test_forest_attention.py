@@ -10,7 +10,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from lookless.vlm import Segment
 from lookless.vlm.forest import GRAIN, grow
-from lookless.vlm.forest_attention import Layout, attend
+from lookless.vlm.forest_attention import Layout, attend, why_not_on
 
 SCALE = 0.3
 forests = st.lists(
@@ -116,3 +116,21 @@ def test_no_gradient_where_none_is_asked_for() -> None:
     with torch.no_grad():
         out = attend(*given_, layout, SCALE)
     assert not out.requires_grad
+
+
+def test_attention_is_tried_before_it_is_relied_on() -> None:
+    cpu = torch.device("cpu")
+    assert why_not_on(cpu, torch.float32) is None
+    for dtype in (torch.float32, torch.bfloat16):
+        assert why_not_on(cpu, dtype, lambda *given: attend(*given)) is None
+
+    def broken(*given: object) -> Tensor:
+        raise RuntimeError("no kernel\nfor this GPU")
+
+    def wrong(q: Tensor, k: Tensor, v: Tensor, layout: Layout, scale: float) -> Tensor:
+        return attend(q, k, v, layout, 2 * scale)
+
+    assert why_not_on(cpu, torch.float32, broken) == (
+        "attention over packed rows failed: no kernel"
+    )
+    assert "is off by" in str(why_not_on(cpu, torch.float32, wrong))

@@ -32,6 +32,7 @@ from lookless.training.ranks import Ranks
 from lookless.training.replay import Replay, by_length, rollout_keys
 from lookless.vlm import VLM, FeatureCache
 from lookless.vlm.forest import packed_batches
+from lookless.vlm.forest_attention import why_not_on
 
 LOG = logging.getLogger(__name__)
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -86,9 +87,13 @@ class Engine:
         model: nn.Module = vlm.model
         model.to(self.ranks.device)
         vlm.model.requires_grad_(True)
+        why_not = vlm.why_not_packed or why_not_on(self.ranks.device, DTYPES[config.dtype])
+        share = config.share_prefixes and why_not is None
+        if config.share_prefixes and why_not and self.ranks.is_first:
+            LOG.warning("prefixes are not shared: %s", why_not)
         self._reference: Replay | None = None
         if with_reference and (config.lora is None or config.train_vision):
-            self._reference = _frozen_copy(vlm, config.share_prefixes)
+            self._reference = _frozen_copy(vlm, share)
         if config.lora is not None:
             add_lora(vlm, config.lora)
         for module in vlm.vision:
@@ -99,9 +104,7 @@ class Engine:
         if config.checkpointing:
             vlm.model.gradient_checkpointing_enable({"use_reentrant": False})
         cache = None if config.train_vision else FeatureCache(vlm)
-        self.replay = Replay(vlm, cache, share_prefixes=config.share_prefixes)
-        if config.share_prefixes and vlm.why_not_packed and self.ranks.is_first:
-            LOG.warning("prefixes are not shared: %s", vlm.why_not_packed)
+        self.replay = Replay(vlm, cache, share_prefixes=share)
         if self.is_sharded:
             self.ranks.form_group()
             _shard(self.replay, vlm, config)

@@ -21,6 +21,8 @@ from transformers.masking_utils import sdpa_mask
 
 from lookless.vlm.forest import Span
 
+_TOLERANCE = 0.02
+"""Relative error that half precision, or a GPU's short floats, may have."""
 NAME = "lookless_forest"
 """The attention of transformers that is `attend` where a layout is given, else the usual one."""
 
@@ -78,6 +80,48 @@ def attend(q_BHLC: Tensor, k_BKLC: Tensor, v_BKLC: Tensor, layout: Layout, scale
         q_BHLC, k_BKLC, v_BKLC, block_mask=layout.block_mask, scale=scale, enable_gqa=True
     )
     return out
+
+
+def why_not_on(
+    device: torch.device, dtype: torch.dtype, run: Callable[..., Tensor] = attend
+) -> str | None:
+    """Return why packed rows cannot be attended to on a device, None if they can: it is tried.
+
+    What comes out, and the gradients, must be those of a mask.
+
+    Args:
+        device: Where; CPUs can, unless `run` is another.
+        dtype: Of the computation.
+        run: What is tried.
+    """
+    if device.type == "cpu" and run is attend:
+        return None
+    layout = Layout([Span(0, 96, 320), Span(96, 192, 192), Span(192, 320, 320)], device)
+    drawn = torch.Generator().manual_seed(0)
+    parts = [torch.randn(1, heads, 320, 64, generator=drawn) for heads in (4, 2, 2)]
+    inputs = [part.to(device, dtype).requires_grad_() for part in parts]
+    places_L = torch.arange(320, device=device)
+    mask_LL = layout.sees(places_L[:, None], places_L[None])
+    weights = torch.randn(1, 4, 320, 64, generator=drawn).to(device, dtype)
+
+    def of_mask(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        return nn.functional.scaled_dot_product_attention(
+            q, k, v, attn_mask=mask_LL, scale=0.125, enable_gqa=True
+        )
+
+    def results(call: Callable[..., Tensor]) -> list[Tensor]:
+        out = call(*inputs)
+        return [out, *torch.autograd.grad((out * weights).sum(), inputs)]
+
+    try:
+        found = results(lambda *qkv: run(*qkv, layout, 0.125))
+    except Exception as error:  # whatever a compiler raises
+        return f"attention over packed rows failed: {str(error).partition(chr(10))[0][:200]}"
+    for one, expected in zip(found, results(of_mask), strict=True):
+        off = float((one - expected).float().norm() / expected.float().norm())
+        if not off < _TOLERANCE:
+            return f"attention over packed rows is off by {off:.2g}"
+    return None
 
 
 @cache

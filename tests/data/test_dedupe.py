@@ -1,4 +1,5 @@
 import io
+import json
 from itertools import combinations
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from data.layouts import converted, records_in, silent, write_lines
 from lookless.data.dedupe import look_for, write_clean
 from lookless.data.phash import distance, groups, hash_of, near, perceptual_hash
 from lookless.data.validate import validate
+from lookless.errors import DataError
 from lookless.lookworld.dataset import Split, export, questions
 
 ALIKE = 24
@@ -114,25 +116,50 @@ def test_copies_keep_together_and_ask_each_question_once(
     tmp_path: Path, scenes: list[Path]
 ) -> None:
     data = made(tmp_path, scenes)
+    rows = [
+        json.loads(line)
+        for name in ("questions.jsonl", "validation.jsonl")
+        for line in (data / name).read_text().splitlines()
+    ]
+    write_lines(data / "questions.jsonl", [row for row in rows if row["width"] == 1024])
+    write_lines(data / "validation.jsonl", [row for row in rows if row["width"] != 1024])
     found = look_for(data, {}, ALIKE, silent)
     [pair] = found.pairs
     assert pair.benchmark is None
     assert pair.bits <= ALIKE
-    write_clean(data, tmp_path / "clean", found)
-    sides = {
-        record.source: name
-        for name in ("questions.jsonl", "validation.jsonl")
-        if (tmp_path / "clean" / name).exists()
-        for record in records_in(tmp_path / "clean", name)
-    }
-    assert len(sides) == 6
-    # The first row and the copy's other question, whose images differ in their bytes alone.
-    assert sides["'q.jsonl' row 1"] == sides["'q.jsonl' row 7"]
+    cleaned = write_clean(data, tmp_path / "clean", found)
+    # "which?" of the copy repeats "Which?" of its original; "Another?" moves to where that is.
+    assert (cleaned.kept, cleaned.repeated, cleaned.moved) == (6, 1, 1)
+    assert not (tmp_path / "clean/validation.jsonl").exists()
+    assert sorted(r.question for r in records_in(tmp_path / "clean")) == (
+        ["Another?"] + ["Which?"] * 5
+    )
 
 
-def test_unreadable_images_are_listed(tmp_path: Path, scenes: list[Path]) -> None:
+def test_other_answers_to_a_copy_are_kept(tmp_path: Path, scenes: list[Path]) -> None:
+    data = made(tmp_path, scenes)
+    for name in ("questions.jsonl", "validation.jsonl"):
+        file = data / name
+        file.write_text(
+            file.read_text().replace('"which?", "answer": ["1"]', '"which?", "answer": ["2"]')
+        )
+    cleaned = write_clean(data, tmp_path / "clean", look_for(data, {}, ALIKE, silent))
+    assert (cleaned.kept, cleaned.repeated) == (7, 0)
+
+
+def test_unreadable_images_are_listed_and_left_out(tmp_path: Path, scenes: list[Path]) -> None:
     data = made(tmp_path, scenes)
     record = next(iter(records_in(data)))
     (data / record.image).write_bytes(b"no image")
     found = look_for(data, {}, ALIKE, silent)
     assert len(found.unreadable) == 1
+    cleaned = write_clean(data, tmp_path / "clean", found)
+    assert cleaned.unreadable >= 1
+    assert validate(tmp_path / "clean", silent).count == 0
+
+
+def test_nothing_to_compare_with_is_refused(tmp_path: Path, scenes: list[Path]) -> None:
+    data = made(tmp_path, scenes)
+    for others in ([], [tmp_path / "gone.jpg"]):
+        with pytest.raises(DataError, match="against must be images that can be read"):
+            look_for(data, {"vstar": others}, ALIKE, silent)

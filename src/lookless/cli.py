@@ -610,9 +610,12 @@ def benchmarks(
 
 @app.command(epilog="Example:  \n`lookless report runs/demo`")
 def report(
-    run: Annotated[Path, typer.Argument(help="Folder of `lookless demo` or `lookless eval`.")],
+    run: Annotated[
+        Path,
+        typer.Argument(help="Folder of `lookless demo`, `eval`, `convert`, `synth` or `dedupe`."),
+    ],
 ) -> None:
-    """Write a run's HTML report again from its records."""
+    """Write the HTML report of a run, or of a folder of data, from its records."""
     from lookless.report.html import write_report
 
     console.print(f"report: {write_report(run)}", markup=False, soft_wrap=True)

@@ -86,6 +86,8 @@ def convert(
 
     if frame is not None and frame not in list(Frame):
         raise ConfigError(f"frame must be one of {', '.join(Frame)}, got {frame!r}")
+    if frame == Frame.RESIZED and checkpoint is None:
+        raise ConfigError("frame resized must come with --checkpoint, got none; name the model")
     if not path.exists():
         raise ConfigError(f"path must be files that are there, got {str(path)!r}; check it")
     budget = load_parts(checkpoint).chat.budget if checkpoint else None
@@ -97,6 +99,8 @@ def convert(
             f"option must be of {', '.join(source.options) or 'none'} for {reader}, got "
             f"{unknown[0]!r}"
         )
+    if "images" in options and not Path(options["images"]).is_dir():
+        raise ConfigError(f"option images must be a folder, got {options['images']!r}")
     reading = Reading(Frame(frame) if frame else None, budget, options)
     settings = {"validation": validation, "kind": kind, "link": link, "instruction": instruction}
     config = validated(ConvertConfig, settings)
@@ -104,8 +108,6 @@ def convert(
     counts = {name: value for name, value in vars(made).items() if name != "broken"}
     console.print(counts_table(f"{out}", counts))
     print_left_out("rows left out (broken.jsonl lists them)", made.broken)
-    if not made.questions + made.validation:
-        raise ConfigError(f"files must hold questions that can be read, got none in {str(path)!r}")
 
 
 def validate(
@@ -476,6 +478,8 @@ def print_written(out: Path, written: Any) -> None:
     from lookless.report.terminal import counts_table
 
     ways = {f"of these, {name}": count for name, count in sorted(written.looks.items())}
+    if not written.demonstrations:
+        console.print("[bold]No demonstration was made.[/bold]")
     thinned = {"taken out to keep shares": written.thinned} if written.thinned else {}
     console.print(
         counts_table(str(out), {"demonstrations": written.demonstrations, **ways, **thinned})

@@ -120,9 +120,9 @@ def test_resized_pixels_need_the_model_that_they_are_of(tmp_path: Path) -> None:
     picture(tmp_path / "a.jpg")
     rows = [{"image": "a.jpg", "question": "?", "answer": "0", "boxes": [[1, 1, 9, 9]]}]
     file = write_lines(tmp_path / "q.jsonl", rows)
-    made = converted("vqa", file, tmp_path / "out", Reading(Frame.RESIZED))
-    assert made.questions == 0
-    assert "say --checkpoint" in broken_in(tmp_path / "out")[0]
+    with pytest.raises(DataError, match=r"got none in .*, 1 times: .*resized pixels"):
+        converted("vqa", file, tmp_path / "out", Reading(Frame.RESIZED))
+    assert not (tmp_path / "out").exists()
 
 
 def test_images_inside_rows_are_kept_once(tmp_path: Path) -> None:
@@ -445,12 +445,24 @@ FIELDS = ("image", "images", "question", "answer", "options", "boxes", "messages
 def test_an_odd_row_never_ends_the_conversion(
     name: str, odd: dict[str, Any], tmp_path: Path
 ) -> None:
-    rows = [odd, {**odd, "image": "a.jpg", "images": ["a.jpg"], "question": "?", "answer": "1"}]
+    talk = [{"role": "user", "content": "<image>?"}, {"role": "assistant", "content": "GO"}]
+    good = {
+        "image": ["a.jpg"] if name == "pixel-reasoner-rl" else "a.jpg",
+        "question": "Which?",
+        "answer": "1",
+        "conversations": [{"from": "human", "value": "<image>?"}, {"from": "gpt", "value": "GO"}],
+        "messages": talk,
+        "message_list": [
+            {"role": "user", "content": [{"text": "?"}, {"image": "a.jpg"}]},
+            {"role": "assistant", "content": [{"text": "\\boxed{1}"}]},
+        ],
+    }
+    rows = [good, odd, {**good, **odd}]
     picture(tmp_path / "a.jpg")
     file = write_json(tmp_path / "q.json", rows)
     shutil.rmtree(tmp_path / "out", ignore_errors=True)
     made = converted(name, file, tmp_path / "out", Reading(Frame.UNIT))
-    assert made.questions + made.repeated + made.broken.total() == 2
+    assert made.questions + made.repeated + made.broken.total() == 3
 
 
 @pytest.mark.parametrize(
@@ -467,5 +479,5 @@ def test_an_odd_row_never_ends_the_conversion(
 def test_odd_coco_files_are_no_crash(change: dict[str, Any], tmp_path: Path) -> None:
     picture(tmp_path / "a.jpg")
     file = write_json(tmp_path / "c.json", {**COCO, **change})
-    made = converted("coco", file, tmp_path / "out", Reading(options={"ask": "count"}))
-    assert made.questions == 0
+    with pytest.raises(DataError, match="must hold questions that can be read"):
+        converted("coco", file, tmp_path / "out", Reading(options={"ask": "count"}))

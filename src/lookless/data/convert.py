@@ -64,6 +64,8 @@ class Converted:
     demonstrations: int = 0
     held_out: int = 0
     images: int = 0
+    later_rounds: int = 0
+    """Further questions of conversations, which are not read."""
     repeated: int = 0
     """Rows that ask what an earlier one asks about the same image."""
     broken: Counter[str] = field(default_factory=Counter)
@@ -116,7 +118,14 @@ def convert(
                     output.leave_out(broken)
                 count = output.made.broken.total()
                 step(number, f"{count} broken" if count else "")
-    return output.made
+        made = output.made
+        if not made.questions + made.validation:
+            most = made.broken.most_common(1)
+            why = f", {most[0][1]} times: {most[0][0]}" if most else ""
+            raise DataError(
+                f"files must hold questions that can be read, got none in {str(path)!r}{why}"
+            )
+    return made
 
 
 def in_validation(sha256: str, share: float) -> bool:
@@ -136,7 +145,7 @@ def kind_of(why: str) -> str:
         >>> kind_of("'c.json' images 7: file_name must name a file, got '7.jpg'")
         'file_name must name a file'
     """
-    return re.sub(r"^'[^']*' \w+ \d+: ", "", why).split(",")[0][:_LONGEST_REASON]
+    return re.sub(r"^'[^']*' \w+ \d+: ", "", why).split(", got")[0][:_LONGEST_REASON]
 
 
 class _Output:
@@ -191,10 +200,11 @@ class _Output:
             shown = self._demonstration(found.shown, record) if found.shown else None
         except ValidationError as error:
             model = Record if error.title == Record.__name__ else Demonstration
-            return Broken(found.where, str(wrong_setting(model, error)))
+            return Broken(found.where, str(wrong_setting(model, error)).removeprefix("config: "))
         except (ConfigError, DataError, ImageError) as error:
             return Broken(found.where, str(error).removeprefix(f"{found.where}: "))
         is_validation = in_validation(record.sha256, self.config.validation)
+        self.made.later_rounds += found.later
         if record.id in self._asked:
             self.made.repeated += 1
         else:

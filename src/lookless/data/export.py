@@ -87,7 +87,7 @@ def export(
     """
     settings = {"data": str(data.resolve()), "target": target, "frame": chat.frame}
     shown = [name for name in (DEMONSTRATIONS, HELD_OUT) if (data / name).is_file()]
-    record_names = _record_files(data, is_needed=not shown)
+    record_names = record_files(data, is_needed=not shown)
     open_run(out, settings | {"crop_pixels": crop_pixels}, resume=resume)
     (out / CROPS).mkdir(exist_ok=True)
     done = Exported()
@@ -111,15 +111,6 @@ def export(
             talks = _counted(calls, done.left_out, step)
             done.questions[file.name] = WRITERS[target](out / f"rl_{file.stem}", talks)
     return done
-
-
-def _record_files(data: Path, *, is_needed: bool) -> list[Path]:
-    try:
-        return record_files(data)
-    except DataError:
-        if is_needed:
-            raise
-        return []
 
 
 @dataclass(frozen=True)

@@ -57,6 +57,8 @@ class Found:
     category: str = ""
     id: str | None = None
     shown: Shown | None = None
+    later: int = 0
+    """Questions that follow in the same conversation and are not read."""
     size: tuple[int, int] | None = None
     """Width and height of the image as the files state them, in pixels."""
 

@@ -145,17 +145,17 @@ def _copied(file: Path, to: Path, *, link: bool) -> None:
         to.chmod(_MODE)
 
 
-def record_files(path: Path) -> list[Path]:
+def record_files(path: Path, *, is_needed: bool = True) -> list[Path]:
     """Return the files of records in a folder, or the one that is named.
 
     Raises:
-        DataError: If there are none.
+        DataError: If there are none, and some are needed.
     """
     if path.is_file():
         return [path]
     names = [f"{name}{kind}" for name in (QUESTIONS, VALIDATION) for kind in KINDS]
     found = [path / name for name in names if (path / name).is_file()]
-    if not found:
+    if not found and is_needed:
         raise DataError(
             f"data must be a folder with {' or '.join(names[:2])}, or such a file, got "
             f"{str(path)!r}; make it with `lookless convert`"
@@ -176,7 +176,8 @@ def read_records(file: Path) -> Iterator[Record | DataError]:
         try:
             yield Record.model_validate(row.values)
         except ValidationError as error:
-            yield DataError(f"{row.where}: {wrong_setting(Record, error)}")
+            said = str(wrong_setting(Record, error)).removeprefix("config: ")
+            yield DataError(f"{row.where}: {said}")
 
 
 def checked_records(file: Path) -> Iterator[Record]:

@@ -72,8 +72,9 @@ def validate(path: Path, progress: Progress, *, decode: bool = True) -> Checked:
     images = _Images(found, decode=decode)
     ids: dict[str, str] = {}
     sides: dict[str, str] = {}
+    shown = [path / name for name in (DEMONSTRATIONS, HELD_OUT) if (path / name).is_file()]
     with progress("records", 0) as step:
-        for file in record_files(path):
+        for file in record_files(path, is_needed=not shown):
             for number, record in enumerate(read_records(file), 1):
                 where = f"{file.name!r} row {number}"
                 found.records += 1
@@ -172,4 +173,4 @@ def kinds_of(complaints: Iterator[Complaint] | list[Complaint]) -> Counter[str]:
         >>> kinds_of([Complaint("row 1", "id must be distinct, got 'a' of row 0")])
         Counter({'id must be distinct': 1})
     """
-    return Counter(one.what.split(",")[0] for one in complaints)
+    return Counter(one.what.split(", got")[0] for one in complaints)

@@ -258,7 +258,12 @@ def findings_table(findings: Sequence[Finding]) -> Table:
 def counts_table(title: str, counts: Mapping[str, float]) -> Table:
     """Return numbers under each other, each with its name."""
     made = Table(
-        title=escape(title), title_justify="left", box=None, show_header=False, pad_edge=False
+        title=escape(title),
+        title_justify="left",
+        box=None,
+        show_header=False,
+        pad_edge=False,
+        min_width=min(len(title), 78),
     )
     made.add_column()
     made.add_column(justify="right")

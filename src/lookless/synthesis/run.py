@@ -164,6 +164,11 @@ def synth_corrections(
     if unfit:
         raise ConfigError(f"corrections must be made without {unfit}, got some; leave it out")
     check_folder(out, resume=resume)
+    if answers is not None and not (answers / SAMPLES).is_file():
+        raise ConfigError(
+            f"answers must be a folder of `lookless synth model` or `lookless probe`, got "
+            f"{str(answers)!r} without {SAMPLES}; check the path"
+        )
     _, every = read_questions(config.data.resolve())
     asked = selected(every, config.selection)
     looked = (

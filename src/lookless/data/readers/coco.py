@@ -38,7 +38,9 @@ def load(path: Path, reading: Reading) -> Iterator[Found | Broken]:
         for row in asked:
             yield guarded(row.where, partial(_asked, row, images, reading))
         return
-    if reading.options.get("ask") != "count":
+    if reading.options.get("ask", "count") != "count":
+        raise ConfigError(f"option ask must be count, got {reading.options['ask']!r}")
+    if "ask" not in reading.options:
         raise ConfigError(
             "annotations must hold questions, or be counted, got none with a question; "
             "say --option ask=count"

@@ -105,6 +105,8 @@ def found_in(messages: Sequence[Message], row: Row, reading: Reading, habits: Ha
         if place + 2 >= len(rest) or not rest[place + 1].media:
             raise row.wrong(("messages",), "a crop and more words after each look", "none")
         turns.append(ShownTurn(_words(said), look))
+    used = 2 * len(turns)
+    later = sum(message.role == "user" for message in talk[used:])
     question, options = asked(talk[0].text)
     answer, last = _answered(turns[-1].say, row)
     turns[-1] = ShownTurn(last)
@@ -116,6 +118,7 @@ def found_in(messages: Sequence[Message], row: Row, reading: Reading, habits: Ha
         options=options,
         id=row.optional("id", "qid", "question_id"),
         shown=Shown(tuple(turns)),
+        later=later,
     )
 
 

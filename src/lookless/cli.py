@@ -14,7 +14,7 @@ from rich.logging import RichHandler
 from rich.markup import escape
 
 from lookless import __version__, cli_data
-from lookless.cli_options import IMAGES, RESUME, SET, server_key
+from lookless.cli_options import IMAGES, KEY, RESUME, SET, server_key
 from lookless.console import bar, console
 from lookless.errors import ConfigError, LooklessError, StoppedError
 from lookless.settings import override, read_toml, validated
@@ -370,13 +370,7 @@ def evaluate_command(
             "words instead of general ones."
         ),
     ] = None,
-    key_env: Annotated[
-        str | None,
-        typer.Option(
-            help="Environment variable with the server's key. OPENAI_API_KEY goes to "
-            "api.openai.com without being asked for, and nowhere else."
-        ),
-    ] = None,
+    key_env: Annotated[str | None, KEY] = None,
     concurrency: Annotated[int, typer.Option(min=1, help="Requests at once.")] = 8,
     timeout: Annotated[
         float, typer.Option(min=0.1, help="A server's longest silence in seconds.")

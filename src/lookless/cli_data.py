@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from lookless.cli_options import IMAGES, RESUME, SET, server_key
+from lookless.cli_options import IMAGES, KEY, RESUME, SET, server_key
 from lookless.console import bar, console, silent
 from lookless.errors import ConfigError
 from lookless.settings import override, validated
@@ -17,10 +17,6 @@ DATA = typer.Argument(help="Folder of `lookless convert`, or a file of records."
 NEW = typer.Option(help="New folder for what is written.")
 MODEL = typer.Option(
     help="Checkpoint folder, OWNER/NAME on the hub, or http(s)://.../v1 of a chat server."
-)
-KEY = typer.Option(
-    help="Environment variable with the server's key. OPENAI_API_KEY goes to api.openai.com "
-    "without being asked for, and nowhere else."
 )
 SAMPLES = typer.Option(min=1, help="Answers to each question in each mode.")
 TEMPERATURE = typer.Option(min=0.01, help="Of the sampling.")
@@ -37,7 +33,6 @@ MIXTURE = typer.Option(
     metavar="NAME=SHARE",
     help="Share of forced, prohibited, look, corrected or closer; can be repeated.",
 )
-CALLS = {"no_args_is_help": True}
 
 
 def convert(

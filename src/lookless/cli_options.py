@@ -12,6 +12,10 @@ SET = typer.Option(
     "--set", metavar="NAME=VALUE", help="Another value of a setting; can be repeated."
 )
 RESUME = typer.Option("--resume", help="Continue an interrupted run in OUT.")
+KEY = typer.Option(
+    help="Environment variable with the server's key. OPENAI_API_KEY goes to api.openai.com "
+    "without being asked for, and nowhere else."
+)
 IMAGES = Path("~/.cache/lookless/images")
 
 

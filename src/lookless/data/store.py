@@ -25,7 +25,6 @@ QUESTIONS, VALIDATION = "questions", "validation"
 DEMONSTRATIONS, HELD_OUT = "demonstrations.jsonl", "held_out.jsonl"
 BROKEN, IMAGES = "broken.jsonl", "images"
 KINDS = (".jsonl", ".parquet")
-_CHUNK = 1 << 20
 _NAME_DIGITS = 32
 _MODE = 0o644
 """Of files that are written; a link has that of the original."""
@@ -235,7 +234,6 @@ class RecordWriter:
     def __init__(self, file: Path) -> None:
         """Begin a file."""
         self.file = file
-        self.count = 0
         self._part = file.with_name(file.name + ".part")
         self._rows: list[dict[str, Any]] = []
         self._parquet: pq.ParquetWriter | None = None
@@ -247,7 +245,6 @@ class RecordWriter:
     def add(self, record: Record) -> None:
         """Write one more record."""
         self._rows.append(record.model_dump(mode="json"))
-        self.count += 1
         if len(self._rows) >= self._BATCH:
             self._flush()
 

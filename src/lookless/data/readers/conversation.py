@@ -122,6 +122,24 @@ def found_in(messages: Sequence[Message], row: Row, reading: Reading, habits: Ha
     )
 
 
+def talk_in(row: Row, field: str) -> list[dict[str, Any]]:
+    """Return a conversation's turns as they stand in a row.
+
+    Raises:
+        DataError: If they are no list of objects.
+    """
+    talk = row.parsed(field)
+    if not isinstance(talk, list) or not all(isinstance(one, dict) for one in talk):
+        raise row.wrong((field,), "a list of objects, one for each turn", talk)
+    return talk
+
+
+def images_in(row: Row) -> list[Any]:
+    """Return the images that stand beside a conversation, in the order of their tags."""
+    value = row.values.get("images") or row.values.get("image") or []
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
 def asked(text: str) -> tuple[str, tuple[str, ...]]:
     r"""Return a question without instructions and options, and the options.
 

@@ -20,7 +20,9 @@ from lookless.data.readers.conversation import (
     Role,
     call_of,
     found_in,
+    images_in,
     tagged,
+    talk_in,
 )
 
 ROLES: dict[str, Role] = {
@@ -41,12 +43,8 @@ def load(path: Path, reading: Reading) -> Iterator[Found | Broken]:
 
 
 def _question(row: Row, reading: Reading) -> Found:
-    value = row.values.get("images") or row.values.get("image") or []
-    images = list(value) if isinstance(value, list | tuple) else [value]
-    talk = row.parsed("messages")
-    if not isinstance(talk, list) or not all(isinstance(one, dict) for one in talk):
-        raise row.wrong(("messages",), "a list of role and content", talk)
-    messages = [_message(turn, images, row) for turn in talk]
+    images = images_in(row)
+    messages = [_message(turn, images, row) for turn in talk_in(row, "messages")]
     return found_in(_joined(messages), row, reading, Habits())
 
 

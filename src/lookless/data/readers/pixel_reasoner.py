@@ -22,6 +22,7 @@ from lookless.data.readers.conversation import (
     asked,
     found_in,
     stored_image,
+    talk_in,
 )
 from lookless.data.readers.vqa import option_of
 from lookless.frames import Frame
@@ -51,10 +52,7 @@ def load_rl(path: Path, reading: Reading) -> Iterator[Found | Broken]:
 
 
 def _trajectory(row: Row, reading: Reading) -> Found:
-    talk = row.parsed("message_list")
-    if not isinstance(talk, list) or not all(isinstance(one, dict) for one in talk):
-        raise row.wrong(("message_list",), "a list of role and content", talk)
-    messages = [_message(turn, row) for turn in talk]
+    messages = [_message(turn, row) for turn in talk_in(row, "message_list")]
     return found_in(messages, row, reading, HABITS)
 
 

@@ -21,7 +21,9 @@ from lookless.data.readers.conversation import (
     Role,
     call_of,
     found_in,
+    images_in,
     tagged,
+    talk_in,
 )
 
 ROLES: dict[str, Role] = {
@@ -42,12 +44,8 @@ def load(path: Path, reading: Reading) -> Iterator[Found | Broken]:
 
 
 def _question(row: Row, reading: Reading) -> Found:
-    value = row.values.get("images") or row.values.get("image") or []
-    images = list(value) if isinstance(value, list | tuple) else [value]
-    talk = row.parsed("conversations")
-    if not isinstance(talk, list) or not all(isinstance(one, dict) for one in talk):
-        raise row.wrong(("conversations",), "a list of from and value", talk)
-    messages = [_message(turn, images, row) for turn in talk]
+    images = images_in(row)
+    messages = [_message(turn, images, row) for turn in talk_in(row, "conversations")]
     first = next((k for k, one in enumerate(messages) if one.role == "user"), None)
     if first is not None and not messages[first].media and len(images) == 1:
         # LLaVA's forks leave the tag out where there is one image.

@@ -11,7 +11,7 @@ from dataclasses import asdict, is_dataclass
 from enum import Enum
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TextIO
 
 from lookless.errors import DataError, LooklessError, RunError
 
@@ -193,6 +193,15 @@ def write_json(file: Path, value: Any) -> None:
     """Write `value` so that a reader sees the old content or the new, never half of it."""
     part = file.with_name(file.name + ".part")
     part.write_text(json.dumps(value, indent=1, default=plain) + "\n")
+    part.replace(file)
+
+
+@contextmanager
+def whole_file(file: Path) -> Iterator[TextIO]:
+    """Give a stream to what becomes `file` when the block ends well: a reader never sees half."""
+    part = file.with_name(file.name + ".part")
+    with part.open("w", encoding="utf-8") as stream:
+        yield stream
     part.replace(file)
 
 

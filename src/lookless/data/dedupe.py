@@ -26,7 +26,7 @@ from lookless.data.store import (
 )
 from lookless.demonstrations import demonstrations_in, written_demonstration
 from lookless.errors import DataError, ImageError
-from lookless.runs import Progress, open_run
+from lookless.runs import Progress, open_run, whole_file
 
 DUPLICATES = "duplicates.jsonl"
 
@@ -179,8 +179,8 @@ def write_clean(data: Path, out: Path, found: Found, *, flag: bool = False) -> C
     for writer in writers.values():
         writer.close()
     _write_demonstrations(data, out, found, images, cleaned, side_of, flag=flag)
-    lines = (json.dumps(asdict(pair)) + "\n" for pair in found.pairs)
-    (out / DUPLICATES).write_text("".join(lines))
+    with whole_file(out / DUPLICATES) as stream:
+        stream.writelines(json.dumps(asdict(pair)) + "\n" for pair in found.pairs)
     return cleaned
 
 
@@ -222,7 +222,8 @@ def _write_demonstrations(
             lines.setdefault(to, []).append(written_demonstration(moved, out))
             cleaned.demonstrations += 1
     for name, written in lines.items():
-        (out / name).write_text("".join(written), encoding="utf-8")
+        with whole_file(out / name) as stream:
+            stream.writelines(written)
 
 
 def _hashes(

@@ -29,7 +29,7 @@ from lookless.errors import DataError, ImageError
 from lookless.frames import Box, View
 from lookless.images import PixelBudget, Source, SourceCache, open_image
 from lookless.ops import zoom_in
-from lookless.runs import Progress, open_run
+from lookless.runs import Progress, open_run, whole_file
 
 Target = Literal["verl", "trl", "ms-swift"]
 TAG = "<image>"
@@ -254,13 +254,11 @@ def write_trl(file: Path, talks: Iterable[Talk]) -> int:
 def write_swift(file: Path, talks: Iterable[Talk]) -> int:
     """Write conversations as ms-swift reads them: texts with `<image>`, images by their paths."""
     file = file.with_suffix(".jsonl")
-    part = file.with_name(file.name + ".part")
     count = 0
-    with part.open("w", encoding="utf-8") as stream:
+    with whole_file(file) as stream:
         for talk in talks:
             stream.write(json.dumps(_swift_row(talk), ensure_ascii=False) + "\n")
             count += 1
-    part.replace(file)
     return count
 
 

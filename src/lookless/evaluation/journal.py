@@ -10,7 +10,7 @@ from lookless.episode import Mode, Question, StopReason
 from lookless.errors import DataError
 from lookless.evaluation.answered import Answered
 from lookless.evaluation.records import Record, answered_of
-from lookless.runs import keep_rows, plain, read_jsonl
+from lookless.runs import keep_rows, plain, read_jsonl, whole_file
 
 Key = tuple[str, str, int]
 """Names an answer: mode, question, and which of several answers."""
@@ -72,11 +72,9 @@ class Journal:
 
     def close(self, batches: Sequence[Batch]) -> None:
         """Leave one line for each answer, in the order in which they were to be asked."""
-        part = self.file.with_name(self.file.name + ".part")
-        with part.open("w") as stream:
+        with whole_file(self.file) as stream:
             for batch in batches:
                 stream.writelines(json.dumps(self.rows[key]) + "\n" for key in batch.keys)
-        part.replace(self.file)
 
 
 def is_failed(row: Mapping[str, Any]) -> bool:

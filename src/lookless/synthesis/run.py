@@ -1,7 +1,6 @@
 """Commands that make training data: from questions in a folder of records to files in another."""
 
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
@@ -38,7 +37,7 @@ from lookless.frames import Box, Frame
 from lookless.images import SourceCache
 from lookless.mixture import Mixture
 from lookless.policies.begun import Begun
-from lookless.runs import Progress, check_folder, open_run, write_json
+from lookless.runs import Progress, check_folder, open_run, whole_file, write_json
 from lookless.synthesis.answers import choose, costs, shortest_right
 from lookless.synthesis.boxes import BoxesConfig, Made, from_boxes
 from lookless.synthesis.correction import first_turn, kept, known_places, wrong_looks
@@ -54,12 +53,9 @@ CHARACTERS_OF_PROMPT = 900
 
 
 @dataclass
-class Written:
-    """What a command has made."""
+class Written(Made):
+    """What a command has made, and what that took."""
 
-    demonstrations: int = 0
-    looks: Counter[str] = field(default_factory=Counter)
-    left_out: Counter[str] = field(default_factory=Counter)
     thinned: int = 0
     costs: dict[str, float] = field(default_factory=dict)
 
@@ -89,17 +85,15 @@ def synth_boxes(
     files = record_files(data)
     parts = [(file, read_questions(file)[1]) for file in files]
     open_run(out, settings | config.model_dump(mode="json"), resume=resume)
-    made, written = Made(), Written()
+    written = Written()
     for file, asked in parts:
         with progress(file.stem, len(asked)) as step:
             shown = []
-            for one in from_boxes(asked, config, phrases, SourceCache(), made):
+            for one in from_boxes(asked, config, phrases, SourceCache(), written):
                 shown.append(one)
                 step(len(shown), "")
         if shown:
             _write(out, HELD_OUT if file.stem == VALIDATION else DEMONSTRATIONS, shown)
-    written.demonstrations = made.demonstrations
-    written.looks, written.left_out = made.looks, made.left_out
     return written
 
 
@@ -400,13 +394,11 @@ def _opened(config: EvalConfig, keys: Keys | None) -> Model:
 def _write(out: Path, name: str, shown: Sequence[Demonstration]) -> None:
     """Write demonstrations with their images, as a whole or not at all."""
     images = ImageStore(out, link=True)
-    part = out / f"{name}.part"
-    with part.open("w", encoding="utf-8") as stream:
+    with whole_file(out / name) as stream:
         for one in shown:
             kept_image = images.add(one.image)
             moved = one.model_copy(update={"image": out / kept_image.path})
             stream.write(written_demonstration(moved, out))
-    part.replace(out / name)
 
 
 def _write_records(file: Path, records: Sequence[Record], folder: Path, images: ImageStore) -> None:
